@@ -1,0 +1,232 @@
+//! One invocation, from arguments and environment to exit code. `main` only hands them over, so
+//! that a test can call the whole of it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{ErrorKind, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use clap::{CommandFactory as _, Parser as _};
+use serde_json::json;
+
+use crate::cli::{Cli, Command, Options};
+use crate::clock;
+use crate::command::{Answer, flatten, halt, resume, status};
+use crate::config::Config;
+use crate::exchange::http::Http;
+use crate::failure::{Failure, Kind};
+use crate::logging::{self, Surroundings, Verbosity};
+use crate::notify;
+use crate::report::Report;
+use crate::run;
+use crate::stop::Stop;
+use crate::trading::time::Timestamp;
+use crate::world::World;
+
+/// Does what the arguments say and returns the exit code.
+#[must_use]
+pub fn invoke(arguments: &[OsString], environment: BTreeMap<OsString, OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, arguments),
+    };
+    start_log(&cli.options, &environment);
+    let options = &cli.options;
+    // A bug must end with its own code and leave the state alone, not with whatever a panic does.
+    let done = catch_unwind(AssertUnwindSafe(|| dispatch(&cli, environment)));
+    let failure = match done {
+        Ok(Ok(answer)) => return print_answer(options, answer),
+        Ok(Err(failure)) => failure,
+        Err(_) => Failure::new(
+            Kind::Bug,
+            "the program met a state that it was not made for",
+            "please report it, with the lines above; the state on disk is whole",
+        ),
+    };
+    print_failure(options, &failure);
+    failure.kind.code()
+}
+
+fn dispatch(
+    cli: &Cli,
+    environment: BTreeMap<OsString, OsString>,
+) -> Result<Option<Answer>, Failure> {
+    let options = &cli.options;
+    match &cli.command {
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "ouroboros", &mut script);
+            return Ok(Some(document(&script)));
+        }
+        Some(Command::Man) => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command())
+                .render(&mut page)
+                .map_err(|error| Failure::storage(&anyhow::Error::new(error)))?;
+            return Ok(Some(document(&page)));
+        }
+        _ => {}
+    }
+
+    let config = Config::load(options, environment)?;
+    let touches = !matches!(cli.command, Some(Command::Status));
+    if touches {
+        logging::add_file(&config.logs_dir);
+    }
+    for warning in &config.warnings {
+        log::warn!("{warning}");
+    }
+    let stop = Stop::on_signals();
+    let http = Http::new(config.extra_roots.as_deref(), stop.clone())?;
+    let now = clock::now();
+    let is_quiet = options.quiet && !options.json;
+    match &cli.command {
+        Some(Command::Status) => status::status(&config, now).map(Some),
+        Some(Command::Halt { reason }) => halt::halt(&config, &http, reason, now).map(Some),
+        Some(Command::Resume) => resume::resume(&config, &http, now).map(Some),
+        Some(Command::Flatten { yes }) => {
+            if !yes && !flatten::is_meant(&config)? {
+                let text = "nothing was done".to_owned();
+                return Ok(Some(Answer {
+                    text,
+                    json: json!({ "action": "hold" }),
+                }));
+            }
+            step(&config, &http, &stop, now, run::flatten).map(|report| Some(answer(&report)))
+        }
+        Some(Command::Run | Command::Completions { .. } | Command::Man) | None => {
+            let report = step(&config, &http, &stop, now, run::run)?;
+            Ok(Some(answer(&report)).filter(|_| !is_quiet))
+        }
+    }
+}
+
+/// A step and the telling after it.
+fn step(
+    config: &Config,
+    http: &Http,
+    stop: &Stop,
+    now: Timestamp,
+    work: impl FnOnce(&mut World, &Config, &Stop, Timestamp) -> Result<Report, Failure>,
+) -> Result<Report, Failure> {
+    let (mut world, done) = match World::open(config, http) {
+        Ok(mut world) => {
+            let done = work(&mut world, config, stop, now);
+            (Some(world), done)
+        }
+        Err(failure) => (None, Err(failure)),
+    };
+    let line = done.as_ref().map(Report::to_line);
+    if let Ok(line) = &line {
+        log::info!("{line}");
+    }
+    // What was saved stands; what was not told yet waits in it.
+    if let Err(stopped) = stop.check("what was done is saved, what was not told waits") {
+        return Err(done.err().unwrap_or(stopped));
+    }
+    notify::tell(
+        config,
+        http,
+        world.as_mut(),
+        line.as_deref().map_err(|failure| *failure),
+        now,
+    );
+    if let Some(world) = &mut world {
+        world.outside.save();
+    }
+    done
+}
+
+fn answer(report: &Report) -> Answer {
+    Answer {
+        text: report.to_text(),
+        json: serde_json::to_value(report).expect("a report is plain JSON"),
+    }
+}
+
+fn document(bytes: &[u8]) -> Answer {
+    let text = String::from_utf8_lossy(bytes).trim_end().to_owned();
+    Answer {
+        json: json!({ "text": text }),
+        text,
+    }
+}
+
+fn start_log(options: &Options, environment: &BTreeMap<OsString, OsString>) {
+    let text = |name: &str| {
+        environment
+            .get(std::ffi::OsStr::new(name))
+            .and_then(|value| value.to_str())
+            .map(str::to_owned)
+    };
+    let verbosity = match (options.quiet, options.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (_, true) => Verbosity::Verbose,
+        _ => Verbosity::Normal,
+    };
+    let surroundings = Surroundings {
+        journal_stream: text("JOURNAL_STREAM"),
+        no_color: text("NO_COLOR").is_some_and(|value| !value.is_empty()),
+    };
+    logging::start(verbosity, &surroundings);
+    std::panic::set_hook(Box::new(|panic| {
+        // The console may panic when standard error is gone; that is no bug and goes nowhere.
+        if !logging::is_printing() {
+            log::error!("bug: {panic}");
+        }
+    }));
+}
+
+/// Wrong usage, or a request for help: clap's text, and JSON where that was asked for.
+fn usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
+    if error.use_stderr() && arguments.iter().any(|argument| argument == "--json") {
+        let message = error.kind().to_string();
+        print_line(&error_json(2, "usage", &message, "see `ouroboros --help`").to_string());
+    }
+    // Nothing can be done about a help text that can't be shown.
+    let _ = error.print();
+    u8::try_from(error.exit_code()).unwrap_or(2)
+}
+
+/// Prints the answer; the code says whether that worked where the answer is all there is.
+fn print_answer(options: &Options, answer: Option<Answer>) -> u8 {
+    let Some(answer) = answer else { return 0 };
+    let text = if options.json {
+        answer.json.to_string()
+    } else {
+        answer.text
+    };
+    print_line(&text);
+    0
+}
+
+fn print_failure(options: &Options, failure: &Failure) {
+    log::error!("{failure}");
+    if !failure.hint.is_empty() {
+        log::error!("hint: {}", failure.hint);
+    }
+    if options.json {
+        let Failure {
+            kind,
+            message,
+            hint,
+        } = failure;
+        print_line(&error_json(kind.code(), kind.name(), message, hint).to_string());
+    }
+}
+
+fn error_json(code: u8, kind: &str, message: &str, hint: &str) -> serde_json::Value {
+    json!({ "error": { "code": code, "kind": kind, "message": message, "hint": hint } })
+}
+
+/// What was done is done, whether anybody reads of it or not: a full disk or a closed pipe at
+/// standard output changes no exit code.
+fn print_line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let printed = writeln!(out, "{text}").and_then(|()| out.flush());
+    if let Err(error) = printed
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        log::warn!("standard output can't be written to: {error}");
+    }
+}

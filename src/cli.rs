@@ -1,0 +1,132 @@
+//! The command line: clap's types and the help text, no logic.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Trades a pair by mean reversion on Binance Spot: one safe step per start.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ouroboros",
+    version,
+    about,
+    long_about = "Trades a pair by mean reversion on Binance Spot: one safe step per start.\n\n\
+        A timer starts it once per candle. Each start locks its state, looks at the closed candles \
+        of both symbols, takes at most one step (buy the cheap one, sell it, or hold), saves, tells \
+        and exits. Without a command it runs one step.",
+    after_help = EXAMPLES,
+    disable_help_subcommand = true,
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// What every command understands.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// What every command understands.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Paper trading: real candles, simulated fills, no order leaves; wins over `DRY_RUN=false`
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+
+    /// Replay candles from Binance CSV dumps: a folder, or `demo` for the built-in sample; implies
+    /// --dry-run, and each start takes the next candle
+    #[arg(long, global = true, value_name = "PATH")]
+    pub candles: Option<PathBuf>,
+
+    /// Where the state is kept [default: $`STATE_DIRECTORY`, `STATE_DIR`, ./state]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Where variables are read from; the environment wins over it [default: ./.env if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
+
+    /// One JSON object on standard output instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Say nothing unless something is wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// Say more on standard error
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// One step: lock, load, fetch, decide, act, save, tell, exit (the default)
+    #[command(after_help = RUN_EXAMPLES)]
+    Run,
+    /// What is held, the last decision, profit and loss; touches nothing, needs no network
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status,
+    /// Let no new order out until `resume`
+    #[command(after_help = HALT_EXAMPLES)]
+    Halt {
+        /// Why, for whoever reads it later
+        reason: Vec<String>,
+    },
+    /// Lift a halt, and show what it lifts
+    #[command(after_help = RESUME_EXAMPLES)]
+    Resume,
+    /// Sell what is held in one order, then halt; asks first on a terminal
+    #[command(after_help = FLATTEN_EXAMPLES)]
+    Flatten {
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Print completions for a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = MAN_EXAMPLES)]
+    Man,
+}
+
+const EXAMPLES: &str = "Examples:
+  ouroboros --dry-run --candles demo    one step on the built-in sample, offline
+  ouroboros --dry-run                   one step of paper trading on live candles
+  ouroboros status                      what is held and what came of it
+  ouroboros -q --env-file /etc/ouroboros/BTC-ETH.env   for a crontab: silent unless something is wrong
+
+Variables are read from the environment and from .env; see .env.example and the README.
+Exit codes: 0 done, 2 usage, 65 not trusted, 69 unreachable, 70 bug, 74 storage, 75 try later,
+76 a person is needed, 77 key refused, 78 configuration.";
+
+const RUN_EXAMPLES: &str = "Examples:
+  ouroboros run --dry-run
+  ouroboros run --candles ./dumps --json";
+
+const STATUS_EXAMPLES: &str = "Examples:
+  ouroboros status
+  ouroboros status --candles demo --json";
+
+const HALT_EXAMPLES: &str = "Examples:
+  ouroboros halt
+  ouroboros halt on holiday until Monday";
+
+const RESUME_EXAMPLES: &str = "Examples:
+  ouroboros resume";
+
+const FLATTEN_EXAMPLES: &str = "Examples:
+  ouroboros flatten
+  ouroboros flatten --yes --json";
+
+const COMPLETIONS_EXAMPLES: &str = "Examples:
+  ouroboros completions bash > /etc/bash_completion.d/ouroboros
+  ouroboros completions zsh > \"${fpath[1]}/_ouroboros\"";
+
+const MAN_EXAMPLES: &str = "Examples:
+  ouroboros man > /usr/local/share/man/man1/ouroboros.1";

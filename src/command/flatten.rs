@@ -1,0 +1,35 @@
+//! `flatten`: sell what is held, in one order, then halt. On a terminal it asks first.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::trading::book::Book;
+use crate::world;
+
+/// Asks a person whether they mean it; without a terminal nobody is asked.
+///
+/// **Errors**: the state can't be read or trusted.
+pub fn is_meant(config: &Config) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(true);
+    }
+    let state = world::peek(config)?;
+    let what = state.as_ref().and_then(|state| held(config, &state.book));
+    let what = what.unwrap_or_else(|| "nothing is held; halt".to_owned());
+    // A question that can't be shown can't be answered with yes.
+    let asked = write!(std::io::stderr(), "{what}? [y/N] ");
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    Ok(asked.is_ok() && read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn held(config: &Config, book: &Book) -> Option<String> {
+    let holding = book.position.holding()?;
+    let asset = config.pair.asset(holding.leg);
+    let quantity = book.available().unwrap_or(holding.quantity);
+    Some(format!(
+        "sell {quantity} {asset} ({}) and halt",
+        config.mode.name()
+    ))
+}

@@ -1,0 +1,58 @@
+//! `halt`: the switch that lets no new order out, at once, even while a run is under way.
+
+use serde_json::json;
+
+use super::Answer;
+use crate::config::Config;
+use crate::exchange::http::Http;
+use crate::failure::{Failure, Kind};
+use crate::store;
+use crate::trading::time::Timestamp;
+use crate::world::{self, World};
+
+/// Asks for the halt first, without the lock, and then makes it part of the state.
+///
+/// **Errors**: the request could not be written, or the state can't be trusted. A run that holds
+/// the lock is no error: it sees the request before it would trade, and the next run records it.
+pub fn halt(
+    config: &Config,
+    http: &Http,
+    reason: &[String],
+    now: Timestamp,
+) -> Result<Answer, Failure> {
+    let reason = match reason.join(" ").trim() {
+        "" => "asked for by hand".to_owned(),
+        words => words
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(MOST_REASON)
+            .collect(),
+    };
+    // Another pair's book must not be halted by mistake.
+    world::peek(config)?;
+    store::ask_to_halt(&world::folder(config)?, &reason)?;
+    let text = match World::open(config, http) {
+        Ok(mut world) => {
+            let past = world.load(config)?;
+            if past.book.halt.is_some() {
+                world.store.forget_halt()?;
+            } else {
+                world.halt(config, past, reason.clone(), now)?;
+            }
+            "halted: no new order leaves until `ouroboros resume`".to_owned()
+        }
+        Err(failure) if failure.kind == Kind::Busy => {
+            "halted: a run is under way; it makes no new order, and neither does any other until \
+             `ouroboros resume`"
+                .to_owned()
+        }
+        Err(failure) => return Err(failure),
+    };
+    let json = json!({ "mode": config.mode.name(), "halted": reason });
+    Ok(Answer {
+        text: format!("{text}\nreason: {reason}"),
+        json,
+    })
+}
+
+const MOST_REASON: usize = 500;

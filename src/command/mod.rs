@@ -1,0 +1,17 @@
+//! The commands that are not a step, one file each.
+
+pub mod flatten;
+pub mod halt;
+pub mod resume;
+pub mod status;
+
+use serde_json::Value;
+
+/// What a command has to say: on standard output, as text or as one JSON object.
+#[derive(Debug)]
+pub struct Answer {
+    /// For people.
+    pub text: String,
+    /// For scripts.
+    pub json: Value,
+}

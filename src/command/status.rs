@@ -1,0 +1,169 @@
+//! `status`: what is held and what came of it. Touches nothing, needs no network.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::Answer;
+use crate::config::{Config, Mode};
+use crate::failure::Failure;
+use crate::report::state_name;
+use crate::store::outside::Outside;
+use crate::store::{State, read_halt};
+use crate::trading::book::{Book, HaltedBy, Holding};
+use crate::trading::money::Quantity;
+use crate::trading::time::Timestamp;
+use crate::world;
+
+/// What is on disk, in words.
+///
+/// **Errors**: the state can't be read or trusted, or belongs to another pair.
+pub fn status(config: &Config, now: Timestamp) -> Result<Answer, Failure> {
+    let folder = world::folder(config)?;
+    let state = world::peek(config)?;
+    let new_book = Book::open(config.opening_balance);
+    let book = state.as_ref().map_or(&new_book, |state| &state.book);
+    let halted = read_halt(&folder).or(book.halt.as_ref().map(|halt| halt.reason.clone()));
+    let json = to_json(config, book, halted.as_deref());
+
+    let pair = &config.pair;
+    let quote = pair.quote();
+    let mut text = format!("{} {pair} {}", config.mode.name(), config.rules.interval);
+    if state.is_none() {
+        text.push_str(", no run yet");
+    }
+    let _ = write!(
+        text,
+        "\nstate          {}",
+        state_name(&book.position, pair)
+    );
+    if let Some(holding) = book.position.holding() {
+        let asset = pair.asset(holding.leg);
+        let _ = write!(
+            text,
+            "\nheld           {} {asset}",
+            on_the_book(book, holding)
+        );
+        let _ = write!(
+            text,
+            "\n  bought       at {} on the candle {}, z {:.4}",
+            holding.entry_price,
+            holding.entry_candle,
+            holding.entry_z.value()
+        );
+        let _ = write!(text, "\n  cost         {} {quote}", holding.cost);
+    }
+    let last = book
+        .last_candle
+        .map_or_else(|| "none".to_owned(), |candle| candle.to_string());
+    let _ = write!(text, "\nlast candle    {last}");
+    let _ = write!(text, "\npaper balance  {} {quote}", book.cash);
+    let _ = write!(
+        text,
+        "\nrealized       {} {quote} over {} round trips, after fees",
+        book.realized, book.round_trips
+    );
+    for (leg, dust) in dust(book) {
+        let _ = write!(text, "\ndust           {dust} {}", pair.asset(leg));
+    }
+    if let Some(reason) = &halted {
+        let by = match book.halt.as_ref().map(|halt| halt.by) {
+            Some(HaltedBy::Program) => "by the program itself",
+            _ => "by a person",
+        };
+        let _ = write!(text, "\nhalted         {by}: {reason}");
+    }
+    text.push_str(&outside_lines(
+        config,
+        state.as_ref(),
+        &Outside::load(&folder),
+        now,
+    ));
+    Ok(Answer { text, json })
+}
+
+fn to_json(config: &Config, book: &Book, halted: Option<&str>) -> Value {
+    json!({
+        "mode": config.mode.name(),
+        "pair": config.pair.to_string(),
+        "timeframe": config.rules.interval.name(),
+        "state": state_name(&book.position, &config.pair),
+        "position": book.position.holding().map(|holding| position(config, book, holding)),
+        "pending": null,
+        "last_candle": book.last_candle.map(|candle| candle.to_string()),
+        "realized_pnl": book.realized.to_string(),
+        "trades": book.round_trips,
+        "halted": halted,
+        "paper_balance": book.cash.to_string(),
+        "dust": dust(book)
+            .map(|(leg, dust)| (config.pair.asset(leg).to_string(), json!(dust.to_string())))
+            .collect::<serde_json::Map<_, _>>(),
+    })
+}
+
+fn position(config: &Config, book: &Book, holding: &Holding) -> Value {
+    json!({
+        "symbol": config.pair.symbol(holding.leg).code(),
+        "asset": config.pair.asset(holding.leg).code(),
+        "quantity": on_the_book(book, holding).to_string(),
+        "cost": holding.cost.to_string(),
+        "entry_price": holding.entry_price.to_string(),
+        "entry_z": holding.entry_z.value(),
+        "entry_candle": holding.entry_candle.to_string(),
+    })
+}
+
+/// Coins on the book, dust of that asset included.
+fn on_the_book(book: &Book, holding: &Holding) -> Quantity {
+    book.available().unwrap_or(holding.quantity)
+}
+
+fn dust(book: &Book) -> impl Iterator<Item = (crate::trading::market::Leg, Quantity)> + '_ {
+    use crate::trading::market::Leg;
+    Leg::BOTH
+        .into_iter()
+        .map(|leg| (leg, book.dust.of(leg)))
+        .filter(|(_, dust)| !dust.is_zero())
+}
+
+fn outside_lines(
+    config: &Config,
+    state: Option<&State>,
+    outside: &Outside,
+    now: Timestamp,
+) -> String {
+    let mut text = String::new();
+    let delivered = outside.memory.delivered;
+    let waiting = state.map_or(0, |state| {
+        state
+            .outbox
+            .waiting
+            .iter()
+            .filter(|message| message.number > delivered)
+            .count()
+    });
+    if waiting > 0 {
+        let _ = write!(
+            text,
+            "\nto be told     {waiting} messages wait for Telegram"
+        );
+    }
+    if let Some(failure) = &outside.memory.failure {
+        let _ = write!(
+            text,
+            "\nfailing        {} runs since {}: {}",
+            failure.runs, failure.since, failure.kind
+        );
+    }
+    let host = config.market_url.origin().ascii_serialization();
+    let banned = outside
+        .banned_until(&host, now)
+        .filter(|_| config.mode == Mode::Paper);
+    if let Some(until) = banned {
+        let _ = write!(
+            text,
+            "\nsilence        the exchange wants no request before {until}"
+        );
+    }
+    text
+}

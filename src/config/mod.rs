@@ -1,0 +1,297 @@
+//! The environment and `.env` made into a [`Config`]: fallible once, typed ever after.
+//!
+//! A value that can't be understood names the variable, the value (unless it is secret) and what
+//! is allowed. Nothing falls back silently, and nothing else in the program reads a variable.
+
+mod env_file;
+mod value;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use reqwest::Url;
+use secrecy::SecretString;
+
+use crate::cli::Options;
+use crate::failure::Failure;
+use crate::trading::machine::Rules;
+use crate::trading::market::Pair;
+use crate::trading::money::Amount;
+use crate::trading::order::Terms;
+use crate::trading::strategy::Thresholds;
+
+use value::Settings;
+
+/// Everything that a start is told, understood.
+#[derive(Debug)]
+pub struct Config {
+    /// Which world this is.
+    pub mode: Mode,
+    /// The two legs.
+    pub pair: Pair,
+    /// What decides.
+    pub rules: Rules,
+    /// What a trade costs.
+    pub terms: Terms,
+    /// How many closed candles a run may look back per leg.
+    pub lookback: usize,
+    /// What a new paper account starts with.
+    pub opening_balance: Amount,
+    /// Where candles and prices come from.
+    pub market_url: Url,
+    /// A PEM file of further trusted roots.
+    pub extra_roots: Option<PathBuf>,
+    /// Whom to tell.
+    pub telegram: Option<Telegram>,
+    /// What to ping at the end of a run. The address is as good as a password.
+    pub healthcheck: Option<Url>,
+    /// Where the worlds are kept.
+    pub state_dir: PathBuf,
+    /// Where `bot.log` is kept.
+    pub logs_dir: PathBuf,
+    /// What should be said once there is a log.
+    pub warnings: Vec<String>,
+}
+
+/// Which world a start belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    /// Live candles, simulated fills.
+    Paper,
+    /// Candles and clock of a recording.
+    Replay(Recording),
+}
+
+/// Where a replay's candles come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recording {
+    /// The built-in sample.
+    Demo,
+    /// A folder of Binance dumps.
+    Folder(PathBuf),
+}
+
+/// Whom to tell.
+#[derive(Debug)]
+pub struct Telegram {
+    /// The Bot API.
+    pub api_url: Url,
+    /// The bot's password.
+    pub token: SecretString,
+    /// A number, or `@channel`.
+    pub chat_id: String,
+}
+
+impl Mode {
+    /// As in `--json`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Paper => "paper",
+            Self::Replay(_) => "replay",
+        }
+    }
+}
+
+/// One variable, as the documents list it.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether its value must never be shown.
+    pub is_secret: bool,
+}
+
+const fn plain(name: &'static str) -> Variable {
+    Variable {
+        name,
+        is_secret: false,
+    }
+}
+
+const fn secret(name: &'static str) -> Variable {
+    Variable {
+        name,
+        is_secret: true,
+    }
+}
+
+/// Every variable that is understood. README and `.env.example` list the same; a test compares.
+pub const VARIABLES: &[Variable] = &[
+    plain("DRY_RUN"),
+    secret("BINANCE_API_KEY"),
+    secret("BINANCE_API_SECRET"),
+    plain("BINANCE_PRIVATE_KEY_FILE"),
+    plain("BINANCE_BASE_URL"),
+    plain("BINANCE_MARKET_URL"),
+    plain("RECV_WINDOW_MS"),
+    plain("SETTLE_SECONDS"),
+    plain("SYMBOL_BASE"),
+    plain("SYMBOL_QUOTE"),
+    plain("TIMEFRAME"),
+    plain("LOOKBACK_LIMIT"),
+    plain("ROLLING_WINDOW"),
+    plain("ENTRY_THRESHOLD"),
+    plain("EXIT_THRESHOLD"),
+    plain("MIN_EDGE_BPS"),
+    plain("TRADE_AMOUNT_USDT"),
+    plain("PAPER_BALANCE_USDT"),
+    plain("MAX_SLIPPAGE_BPS"),
+    plain("STOP_Z"),
+    plain("MAX_HOLD_CANDLES"),
+    plain("MAX_ORDERS_PER_DAY"),
+    plain("MAX_DAILY_LOSS_USDT"),
+    plain("FEE_BPS"),
+    plain("SLIPPAGE_BPS"),
+    plain("SSL_CERT_FILE"),
+    secret("TELEGRAM_BOT_TOKEN"),
+    plain("TELEGRAM_CHAT_ID"),
+    plain("TELEGRAM_API_URL"),
+    secret("HEALTHCHECK_URL"),
+    plain("STATE_DIR"),
+];
+
+impl Config {
+    /// Understands the options, the environment and the `.env` file.
+    ///
+    /// **Errors**: the first thing that can't be understood; nothing was written or sent.
+    pub fn load(
+        options: &Options,
+        environment: BTreeMap<OsString, OsString>,
+    ) -> Result<Self, Failure> {
+        let mut warnings = Vec::new();
+        let file = read_env_file(options.env_file.as_deref(), &mut warnings)?;
+        let settings = Settings::new(environment, file)?;
+
+        let dry_run = settings.dry_run()?;
+        let mode = match &options.candles {
+            Some(path) if path.as_os_str() == "demo" => Mode::Replay(Recording::Demo),
+            Some(path) => Mode::Replay(Recording::Folder(path.clone())),
+            None => Mode::Paper,
+        };
+        let pair = settings.pair()?;
+        let window = settings.whole("ROLLING_WINDOW", 20, 2..=500)?;
+        let entry = settings.threshold("ENTRY_THRESHOLD", 2.0)?;
+        let exit = settings.threshold("EXIT_THRESHOLD", 0.0)?;
+        if entry <= exit {
+            return Err(settings.refused(
+                "ENTRY_THRESHOLD",
+                &format!("a number greater than `EXIT_THRESHOLD`, which is {exit}"),
+            ));
+        }
+        let stop = Some(settings.threshold("STOP_Z", 0.0)?).filter(|stop| *stop > 0.0);
+        if stop.is_some_and(|stop| stop <= entry) {
+            let allowed = format!("0 for off, or more than `ENTRY_THRESHOLD`, which is {entry}");
+            return Err(settings.refused("STOP_Z", &allowed));
+        }
+        let rules = Rules {
+            interval: settings.interval()?,
+            window,
+            thresholds: Thresholds {
+                entry,
+                exit,
+                min_edge_bps: settings.threshold("MIN_EDGE_BPS", 0.0)?,
+                stop,
+            },
+            max_hold_candles: settings.limit("MAX_HOLD_CANDLES")?,
+            max_orders_per_day: settings.limit("MAX_ORDERS_PER_DAY")?,
+            max_daily_loss: settings.amount_or_off("MAX_DAILY_LOSS_USDT")?,
+        };
+        let terms = Terms {
+            amount: settings.amount("TRADE_AMOUNT_USDT", 150)?,
+            fee: settings.basis_points("FEE_BPS", 10)?,
+            slippage: settings.basis_points("SLIPPAGE_BPS", 0)?,
+            max_slippage: Some(settings.basis_points("MAX_SLIPPAGE_BPS", 0)?)
+                .filter(|bound| !bound.is_zero()),
+        };
+        let lookback_default = window.saturating_add(80).max(100);
+        let lookback = settings.whole(
+            "LOOKBACK_LIMIT",
+            lookback_default,
+            window.saturating_add(1)..=999,
+        )?;
+        let opening_balance = settings.amount("PAPER_BALANCE_USDT", 1000)?;
+
+        // Live trading's own variables are checked in paper mode too, so that the day it goes
+        // live is not the day a slip of the pen is found.
+        settings.check_live_variables()?;
+        let base_url = settings.url("BINANCE_BASE_URL")?;
+        let market_url = match (settings.url("BINANCE_MARKET_URL")?, base_url) {
+            (Some(url), _) | (None, Some(url)) => url,
+            (None, None) => Url::parse(PUBLIC_MARKET_URL).expect("a constant URL parses"),
+        };
+        let telegram = settings.telegram()?;
+        let healthcheck = settings.secret_url("HEALTHCHECK_URL")?;
+        let extra_roots = settings.path("SSL_CERT_FILE")?;
+
+        if !dry_run && !options.dry_run && mode == Mode::Paper {
+            return Err(Failure::configuration(
+                "`DRY_RUN` is `false`, but live trading comes with the next version",
+                "start with `--dry-run`, or set `DRY_RUN=true`, to trade on paper",
+            ));
+        }
+
+        let state_dir = match &options.state_dir {
+            Some(dir) => dir.clone(),
+            None => settings
+                .first_path("STATE_DIRECTORY")?
+                .or(settings.path("STATE_DIR")?)
+                .unwrap_or_else(|| PathBuf::from("state")),
+        };
+        let logs_dir = settings
+            .first_path("LOGS_DIRECTORY")?
+            .unwrap_or_else(|| state_dir.join("logs"));
+        warnings.extend(settings.misspelt());
+        Ok(Self {
+            mode,
+            pair,
+            rules,
+            terms,
+            lookback,
+            opening_balance,
+            market_url,
+            extra_roots,
+            telegram,
+            healthcheck,
+            state_dir,
+            logs_dir,
+            warnings,
+        })
+    }
+}
+
+fn read_env_file(
+    named: Option<&Path>,
+    warnings: &mut Vec<String>,
+) -> Result<BTreeMap<String, String>, Failure> {
+    let path = named.unwrap_or(Path::new(".env"));
+    let shown = path.display();
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(BTreeMap::new());
+        }
+        Err(error) => {
+            return Err(Failure::configuration(
+                format!("failed to read the variables of `{shown}`: {error}"),
+                "give `--env-file` a file that exists and that you may read",
+            ));
+        }
+    };
+    if std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0) {
+        warnings.push(format!(
+            "others may read `{shown}`; `chmod 600 {shown}` keeps its secrets"
+        ));
+    }
+    env_file::parse(&bytes).map_err(|why| {
+        Failure::configuration(
+            format!("`{shown}`: {why}"),
+            "write one `NAME=value` a line, as in `.env.example`",
+        )
+    })
+}
+
+/// Serves market data and needs no key. **Source**: Binance Spot REST, "General API Information".
+const PUBLIC_MARKET_URL: &str = "https://data-api.binance.vision";

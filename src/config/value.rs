@@ -1,0 +1,357 @@
+//! One variable's text made into one value.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use reqwest::Url;
+use rust_decimal::Decimal;
+use secrecy::SecretString;
+
+use super::{Telegram, VARIABLES};
+use crate::failure::Failure;
+use crate::trading::market::{Asset, Pair, Symbol};
+use crate::trading::money::{Amount, BasisPoints, DECIMALS};
+use crate::trading::time::Interval;
+
+/// The variables as they were written; the environment's win over the file's, and an empty one
+/// counts as not set.
+pub(super) struct Settings {
+    environment: BTreeMap<OsString, OsString>,
+    file: BTreeMap<String, String>,
+}
+
+impl Settings {
+    pub(super) fn new(
+        environment: BTreeMap<OsString, OsString>,
+        file: BTreeMap<String, String>,
+    ) -> Result<Self, Failure> {
+        let settings = Self { environment, file };
+        for variable in VARIABLES {
+            settings.text(variable.name)?;
+        }
+        Ok(settings)
+    }
+
+    fn text(&self, name: &str) -> Result<Option<&str>, Failure> {
+        let value = match self.environment.get(std::ffi::OsStr::new(name)) {
+            Some(value) if !value.is_empty() => value.to_str().ok_or_else(|| {
+                Failure::configuration(format!("`{name}` is not UTF-8"), "write it in plain text")
+            })?,
+            _ => match self.file.get(name) {
+                Some(value) => value.as_str(),
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(value).filter(|value| !value.is_empty()))
+    }
+
+    /// What is said of a value that is not allowed. A secret is not shown.
+    pub(super) fn refused(&self, name: &str, allowed: &str) -> Failure {
+        let is_secret = VARIABLES.iter().any(|it| it.name == name && it.is_secret);
+        let message = match self.text(name) {
+            Ok(Some(value)) if !is_secret => {
+                format!("`{name}` is `{}`, which is not {allowed}", shortened(value))
+            }
+            Ok(Some(_)) => format!("`{name}` (its value is not shown) is not {allowed}"),
+            _ => format!("`{name}` is not {allowed}"),
+        };
+        Failure::configuration(message, format!("set `{name}` to {allowed}"))
+    }
+
+    pub(super) fn dry_run(&self) -> Result<bool, Failure> {
+        match self
+            .text("DRY_RUN")?
+            .map(str::to_ascii_lowercase)
+            .as_deref()
+        {
+            None | Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            Some(_) => Err(self.refused("DRY_RUN", "`true` or `false`")),
+        }
+    }
+
+    pub(super) fn pair(&self) -> Result<Pair, Failure> {
+        let numerator = self.symbol("SYMBOL_BASE", "BTC/USDT")?;
+        let denominator = self.symbol("SYMBOL_QUOTE", "ETH/USDT")?;
+        let (left, right) = (numerator.to_string(), denominator.to_string());
+        Pair::new(numerator, denominator).ok_or_else(|| {
+            Failure::configuration(
+                format!(
+                    "`SYMBOL_BASE` is `{left}` and `SYMBOL_QUOTE` is `{right}`, which are not two \
+                         different symbols against one quote asset"
+                ),
+                "set both to symbols such as `BTC/USDT` and `ETH/USDT`",
+            )
+        })
+    }
+
+    fn symbol(&self, name: &str, default: &str) -> Result<Symbol, Failure> {
+        let text = self.text(name)?.unwrap_or(default);
+        let parts = text.split_once('/').or_else(|| {
+            // The longest known quote asset that fits, so that `BTCFDUSD` is not read as `BTCFD`.
+            let quote = QUOTE_ASSETS
+                .iter()
+                .find(|quote| text.len() > quote.len() && text.ends_with(*quote))?;
+            Some((text.strip_suffix(quote)?, quote))
+        });
+        parts
+            .and_then(|(base, quote)| {
+                Some(Symbol {
+                    base: Asset::new(base)?,
+                    quote: Asset::new(quote)?,
+                })
+            })
+            .filter(|symbol| symbol.base != symbol.quote)
+            .ok_or_else(|| self.refused(name, "a symbol in capital letters such as `BTC/USDT`"))
+    }
+
+    pub(super) fn interval(&self) -> Result<Interval, Failure> {
+        let name = self.text("TIMEFRAME")?.unwrap_or("15m");
+        Interval::named(name).ok_or_else(|| {
+            let all = Interval::ALL.map(Interval::name).join(", ");
+            self.refused("TIMEFRAME", &format!("one of {all}"))
+        })
+    }
+
+    pub(super) fn whole(
+        &self,
+        name: &str,
+        default: usize,
+        allowed: RangeInclusive<usize>,
+    ) -> Result<usize, Failure> {
+        let Some(text) = self.text(name)? else {
+            return Ok(default);
+        };
+        let plain = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse()
+            .ok()
+            .filter(|value| plain && allowed.contains(value))
+            .ok_or_else(|| {
+                let (least, most) = (allowed.start(), allowed.end());
+                self.refused(name, &format!("a whole number from {least} to {most}"))
+            })
+    }
+
+    /// A count that is off when it is 0.
+    pub(super) fn limit(&self, name: &str) -> Result<Option<u32>, Failure> {
+        let count = self.whole(name, 0, 0..=1_000_000)?;
+        Ok(u32::try_from(count).ok().filter(|count| *count > 0))
+    }
+
+    /// A number of at least 0 that is compared with a statistic.
+    pub(super) fn threshold(&self, name: &str, default: f64) -> Result<f64, Failure> {
+        let Some(text) = self.text(name)? else {
+            return Ok(default);
+        };
+        plain_decimal(text, 6, 8)
+            .and_then(|_| text.parse().ok())
+            .ok_or_else(|| self.refused(name, "a number of at least 0 such as `2.0`"))
+    }
+
+    pub(super) fn amount(&self, name: &str, default: u32) -> Result<Amount, Failure> {
+        let value = match self.text(name)? {
+            None => Some(Decimal::from(default)),
+            Some(text) => plain_decimal(text, 12, DECIMALS),
+        };
+        value
+            .filter(|value| !value.is_zero())
+            .and_then(Amount::new)
+            .ok_or_else(|| {
+                self.refused(
+                    name,
+                    "an amount above 0 with at most 8 decimals such as `150`",
+                )
+            })
+    }
+
+    /// An amount that is off when it is 0.
+    pub(super) fn amount_or_off(&self, name: &str) -> Result<Option<Amount>, Failure> {
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        plain_decimal(text, 12, DECIMALS)
+            .and_then(Amount::new)
+            .map(|amount| Some(amount).filter(|amount| *amount > Amount::ZERO))
+            .ok_or_else(|| {
+                self.refused(
+                    name,
+                    "0 for off, or an amount with at most 8 decimals such as `50`",
+                )
+            })
+    }
+
+    pub(super) fn basis_points(&self, name: &str, default: u32) -> Result<BasisPoints, Failure> {
+        let value = match self.text(name)? {
+            None => Some(Decimal::from(default)),
+            Some(text) => plain_decimal(text, 4, 4),
+        };
+        value.and_then(BasisPoints::new).ok_or_else(|| {
+            self.refused(
+                name,
+                "basis points from 0 to 9999 with at most 4 decimals such as `7.5`",
+            )
+        })
+    }
+
+    pub(super) fn path(&self, name: &str) -> Result<Option<PathBuf>, Failure> {
+        Ok(self.text(name)?.map(PathBuf::from))
+    }
+
+    /// The first of the folders that systemd hands out, separated by colons.
+    pub(super) fn first_path(&self, name: &str) -> Result<Option<PathBuf>, Failure> {
+        Ok(self
+            .text(name)?
+            .and_then(|paths| paths.split(':').next())
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from))
+    }
+
+    /// The address of an API: a base without query, encrypted unless it is this very machine.
+    pub(super) fn url(&self, name: &str) -> Result<Option<Url>, Failure> {
+        let Some(url) = self.secret_url(name)? else {
+            return Ok(None);
+        };
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(self.refused(name, "an address without `?` and `#`"));
+        }
+        Ok(Some(url))
+    }
+
+    pub(super) fn secret_url(&self, name: &str) -> Result<Option<Url>, Failure> {
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        let refused = |allowed| Err(self.refused(name, allowed));
+        let Ok(url) = Url::parse(text) else {
+            return refused("an address such as `https://example.org`");
+        };
+        if url.host_str().is_none_or(str::is_empty) {
+            return refused("an address with a host");
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return refused("an address without a user's name and password");
+        }
+        match url.scheme() {
+            "https" => Ok(Some(url)),
+            "http" if is_loopback(&url) => Ok(Some(url)),
+            "http" => refused("an `https://` address (`http://` is for this machine only)"),
+            _ => refused("an `https://` address"),
+        }
+    }
+
+    pub(super) fn telegram(&self) -> Result<Option<Telegram>, Failure> {
+        let api_url = self.url("TELEGRAM_API_URL")?;
+        let token = self.text("TELEGRAM_BOT_TOKEN")?;
+        let chat_id = self.text("TELEGRAM_CHAT_ID")?;
+        let (token, chat_id) = match (token, chat_id) {
+            (None, None) => return Ok(None),
+            (Some(token), Some(chat_id)) => (token, chat_id),
+            (Some(_), None) => return Err(half_set("TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID")),
+            (None, Some(_)) => return Err(half_set("TELEGRAM_CHAT_ID", "TELEGRAM_BOT_TOKEN")),
+        };
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'_' | b'-');
+        if !token.bytes().all(plain) {
+            return Err(self.refused("TELEGRAM_BOT_TOKEN", "a token as BotFather gives it"));
+        }
+        let is_channel = chat_id
+            .strip_prefix('@')
+            .is_some_and(|name| !name.is_empty());
+        if chat_id.parse::<i64>().is_err() && !is_channel {
+            return Err(self.refused("TELEGRAM_CHAT_ID", "a number or `@channel`"));
+        }
+        let api_url = match api_url {
+            Some(url) => url,
+            None => Url::parse(TELEGRAM_API_URL).expect("a constant URL parses"),
+        };
+        Ok(Some(Telegram {
+            api_url,
+            token: SecretString::from(token),
+            chat_id: chat_id.to_owned(),
+        }))
+    }
+
+    pub(super) fn check_live_variables(&self) -> Result<(), Failure> {
+        self.whole("RECV_WINDOW_MS", 5000, 1..=60_000)?;
+        self.whole("SETTLE_SECONDS", 660, 60..=86_400)?;
+        for name in ["BINANCE_API_KEY", "BINANCE_API_SECRET"] {
+            let blank = |byte: u8| byte.is_ascii_whitespace() || byte.is_ascii_control();
+            if self
+                .text(name)?
+                .is_some_and(|secret| secret.bytes().any(blank))
+            {
+                return Err(self.refused(name, "a key without blanks, as Binance shows it"));
+            }
+        }
+        let both = ["BINANCE_API_SECRET", "BINANCE_PRIVATE_KEY_FILE"];
+        if self.text(both[0])?.is_some() && self.text(both[1])?.is_some() {
+            return Err(Failure::configuration(
+                format!("`{}` and `{}` are both set", both[0], both[1]),
+                "keep the one that belongs to the key, remove the other",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Names in the file that are nearly one of ours: a limit that is misspelt does not bind.
+    pub(super) fn misspelt(&self) -> Vec<String> {
+        let names = self
+            .file
+            .keys()
+            .filter(|name| !VARIABLES.iter().any(|it| it.name == *name));
+        names
+            .filter_map(|name| {
+                let meant = VARIABLES
+                    .iter()
+                    .find(|it| strsim::damerau_levenshtein(it.name, name) <= 2)?;
+                Some(format!(
+                    "`{name}` is not a variable; did you mean `{}`?",
+                    meant.name
+                ))
+            })
+            .collect()
+    }
+}
+
+fn half_set(set: &str, missing: &str) -> Failure {
+    Failure::configuration(
+        format!("`{set}` is set but `{missing}` is not"),
+        "set both, or neither",
+    )
+}
+
+/// Digits with at most one dot between them: no sign, exponent, blank or comma.
+fn plain_decimal(text: &str, most_digits: usize, most_decimals: u32) -> Option<Decimal> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let fits = whole.len() <= most_digits && u32::try_from(decimals.len()).ok()? <= most_decimals;
+    (digits(whole) && digits(decimals) && fits)
+        .then(|| text.parse().ok())
+        .flatten()
+}
+
+fn is_loopback(url: &Url) -> bool {
+    // `host_str` keeps the brackets of an IPv6 address.
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let address: Option<std::net::IpAddr> = host.parse().ok();
+    host == "localhost" || address.is_some_and(|address| address.is_loopback())
+}
+
+/// Enough to recognise it by, and never a screenful.
+fn shortened(value: &str) -> String {
+    let printable = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let mut text: String = value.chars().take(60).map(printable).collect();
+    if value.chars().count() > 60 {
+        text.push('…');
+    }
+    text
+}
+
+/// Quote assets of Binance Spot that a symbol without a slash is split at, longest first.
+const QUOTE_ASSETS: [&str; 18] = [
+    "FDUSD", "USDT", "USDC", "TUSD", "BUSD", "USD1", "USDE", "EURI", "BTC", "ETH", "BNB", "EUR",
+    "TRY", "BRL", "JPY", "DAI", "USD", "PLN",
+];
+
+const TELEGRAM_API_URL: &str = "https://api.telegram.org";

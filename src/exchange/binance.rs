@@ -1,0 +1,285 @@
+//! Questions to Binance that need no key: candles, the best price, the symbols' rules.
+//!
+//! Knows the paths, the weights and when the exchange wants silence; knows nothing of trading.
+
+use std::time::Duration;
+
+use reqwest::Url;
+
+use super::http::{Answer, Http, Request};
+use super::wire::{self, BadKlines, BookTicker, Kline};
+use crate::clock::{self, Deadline};
+use crate::failure::{Failure, Kind};
+use crate::store::outside::Outside;
+use crate::trading::candle::Fault;
+use crate::trading::market::SymbolRules;
+use crate::trading::time::{Interval, Timestamp};
+
+/// Binance's public market data at one address.
+#[derive(Debug)]
+pub struct Binance {
+    http: Http,
+    base: Url,
+    /// For all questions of this run together.
+    deadline: Deadline,
+}
+
+/// One leg's newest candles, the forming one perhaps among them.
+#[derive(Debug)]
+pub(crate) struct Klines {
+    pub(crate) rows: Vec<Kline>,
+    /// The exchange's time when it answered, or a little before.
+    pub(crate) at: Timestamp,
+}
+
+impl Binance {
+    /// Asks at `base`.
+    #[must_use]
+    pub fn new(http: Http, base: Url) -> Self {
+        Self {
+            http,
+            base,
+            deadline: Deadline::after(ALL_QUESTIONS),
+        }
+    }
+
+    /// The newest `limit` candles of each symbol, asked for at the same time.
+    ///
+    /// **Shape**: in the order of the symbols. The inner error is what is wrong with the candles.
+    pub(crate) fn klines(
+        &self,
+        symbols: &[String],
+        interval: Interval,
+        limit: usize,
+        outside: &mut Outside,
+    ) -> Result<Vec<Result<Klines, Fault>>, Failure> {
+        let query = |symbol: &String| format!("symbol={symbol}&interval={interval}&limit={limit}");
+        let paths: Vec<(String, String)> = symbols
+            .iter()
+            .map(|symbol| (KLINES.to_owned(), query(symbol)))
+            .collect();
+        let answers = self.get(&paths, outside)?;
+        let mut klines = Vec::new();
+        for (answer, symbol) in answers.into_iter().zip(symbols) {
+            let rows = match wire::klines(&answer.body) {
+                Ok(rows) => rows,
+                Err(BadKlines::Distrusted(fault)) => {
+                    klines.push(Err(fault));
+                    continue;
+                }
+                Err(BadKlines::Nonsense(why)) => {
+                    return Err(Failure::unreachable(format!(
+                        "{} answered the question for candles of {symbol} with {why}",
+                        self.host()
+                    )));
+                }
+            };
+            let at = self.time_of(&answer, outside)?;
+            klines.push(Ok(Klines { rows, at }));
+        }
+        Ok(klines)
+    }
+
+    /// The best bid and ask of `symbol`, and the exchange's time.
+    pub(crate) fn book_ticker(
+        &self,
+        symbol: &str,
+        outside: &mut Outside,
+    ) -> Result<(BookTicker, Timestamp), Failure> {
+        let answer = self.get_one(BOOK_TICKER, format!("symbol={symbol}"), outside)?;
+        let ticker = wire::book_ticker(&answer.body, symbol)
+            .map_err(|why| Failure::unreachable(format!("{}: {why}", self.host())))?;
+        let at = self.time_of(&answer, outside)?;
+        Ok((ticker, at))
+    }
+
+    /// The rules of both symbols.
+    pub(crate) fn rules(
+        &self,
+        symbols: &[String],
+        outside: &mut Outside,
+    ) -> Result<Vec<SymbolRules>, Failure> {
+        // `["BTCUSDT","ETHUSDT"]`, percent-encoded. The list of permission sets is long and unused.
+        let list = symbols.join("%22%2C%22");
+        let query = format!("symbols=%5B%22{list}%22%5D&showPermissionSets=false");
+        let answer = self.get_one(EXCHANGE_INFO, query, outside)?;
+        let mut all = Vec::new();
+        for symbol in symbols {
+            let (rules, unknown) = wire::symbol_rules(&answer.body, symbol)
+                .map_err(|why| Failure::unreachable(format!("{}: {why}", self.host())))?;
+            for filter in unknown {
+                log::warn!("{symbol} has a filter that is not understood: {filter}");
+            }
+            all.push(rules);
+        }
+        Ok(all)
+    }
+
+    /// Waits, but not longer than until the run is told to stop.
+    pub(crate) fn wait(&self, time: Duration) -> Result<(), Failure> {
+        self.http.wait(time);
+        self.http.stop().check(NOTHING_DONE)
+    }
+
+    /// Whom this asks, for messages and for bans.
+    #[must_use]
+    pub fn host(&self) -> String {
+        self.base.origin().ascii_serialization()
+    }
+
+    fn get_one(&self, path: &str, query: String, outside: &mut Outside) -> Result<Answer, Failure> {
+        let mut answers = self.get(&[(path.to_owned(), query)], outside)?;
+        Ok(answers.pop().expect("one question has one answer"))
+    }
+
+    /// Asks all questions at the same time; all must be answered with 200.
+    fn get(
+        &self,
+        paths: &[(String, String)],
+        outside: &mut Outside,
+    ) -> Result<Vec<Answer>, Failure> {
+        self.respect_ban(outside)?;
+        let requests = paths
+            .iter()
+            .map(|(path, query)| Request::get(self.url(path, query)));
+        let deadline = self.deadline.within(ONE_QUESTION);
+        let answers = self.http.ask(requests.collect(), deadline);
+        self.http.stop().check(NOTHING_DONE)?;
+
+        // A wish for silence among the answers counts more than whatever else went wrong.
+        for answer in answers.iter().flatten() {
+            if let Some(weight) = answer.used_weight {
+                outside.memory.used_weight = Some(weight);
+                log::info!(
+                    "{} counts a used weight of {weight} for this minute",
+                    self.host()
+                );
+            }
+            if matches!(answer.status, 418 | 429) {
+                return Err(self.note_ban(answer, outside));
+            }
+        }
+        let mut good = Vec::new();
+        for (answer, (path, query)) in answers.into_iter().zip(paths) {
+            let asked = format!("{} was asked for {path}?{query}", self.host());
+            let answer =
+                answer.map_err(|error| Failure::unreachable(format!("{asked}: {error:#}")))?;
+            log::debug!(
+                "{asked}: {} with {} bytes",
+                answer.status,
+                answer.body.len()
+            );
+            if answer.status != 200 {
+                return Err(refused_question(&asked, &answer));
+            }
+            good.push(answer);
+        }
+        Ok(good)
+    }
+
+    fn url(&self, path: &str, query: &str) -> Url {
+        let mut url = self.base.clone();
+        let base = self.base.path().trim_end_matches('/');
+        url.set_path(&format!("{base}{path}"));
+        url.set_query(Some(query).filter(|query| !query.is_empty()));
+        url
+    }
+
+    /// The exchange's time of an answer: its own `Date`, or else asked for.
+    fn time_of(&self, answer: &Answer, outside: &mut Outside) -> Result<Timestamp, Failure> {
+        let (at, received) = match answer.date {
+            Some(date) => (date, answer.received),
+            None => {
+                let answer = self.get_one(TIME, String::new(), outside)?;
+                let time = wire::server_time(&answer.body).ok_or_else(|| {
+                    Failure::unreachable(format!("{} does not tell the time", self.host()))
+                })?;
+                (time, answer.received)
+            }
+        };
+        let offset = at.millis_since(received);
+        outside.memory.clock_offset_ms = Some(offset);
+        if offset.abs() > MOST_CLOCK_OFFSET_MILLIS {
+            return Err(Failure::new(
+                Kind::Unreachable,
+                format!(
+                    "the local clock says {received}, the exchange's {at}: more than {} s apart",
+                    MOST_CLOCK_OFFSET_MILLIS / 1000
+                ),
+                "set this machine's clock (`timedatectl set-ntp true`); nothing was done",
+            ));
+        }
+        Ok(at)
+    }
+
+    fn respect_ban(&self, outside: &Outside) -> Result<(), Failure> {
+        match outside.banned_until(&self.host(), clock::now()) {
+            Some(until) => Err(self.silenced(until)),
+            None => Ok(()),
+        }
+    }
+
+    /// Remembers a wish for silence at once: the process may be killed before it ends.
+    fn note_ban(&self, answer: &Answer, outside: &mut Outside) -> Failure {
+        let default = if answer.status == 418 { 120 } else { 60 };
+        let seconds: i64 = answer
+            .retry_after
+            .as_deref()
+            .and_then(|text| text.trim().parse().ok())
+            .filter(|seconds| (1..=LONGEST_BAN_SECONDS).contains(seconds))
+            .unwrap_or(default);
+        let until = answer.received.plus_millis(seconds * 1000);
+        outside.memory.bans.insert(self.host(), until.to_string());
+        outside.save();
+        self.silenced(until)
+    }
+
+    fn silenced(&self, until: Timestamp) -> Failure {
+        Failure::new(
+            Kind::Limited,
+            format!("{} wants no request before {until}", self.host()),
+            "nothing was done; the first run after that time goes on. \
+             Other programs on this address count too",
+        )
+    }
+}
+
+fn refused_question(asked: &str, answer: &Answer) -> Failure {
+    let status = answer.status;
+    let error: Option<wire::ApiError> = serde_json::from_slice(&answer.body).ok();
+    match error {
+        Some(error) if error.code == INVALID_SYMBOL => Failure::new(
+            Kind::Unreachable,
+            format!("{asked}: there is no such symbol"),
+            "look at `SYMBOL_BASE` and `SYMBOL_QUOTE`; nothing was done",
+        ),
+        Some(error) => Failure::unreachable(format!(
+            "{asked}: HTTP {status}, code {}, {}",
+            error.code,
+            error
+                .msg
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(200)
+                .collect::<String>()
+        )),
+        None => Failure::unreachable(format!("{asked}: HTTP {status}")),
+    }
+}
+
+const KLINES: &str = "/api/v3/klines";
+const BOOK_TICKER: &str = "/api/v3/ticker/bookTicker";
+const EXCHANGE_INFO: &str = "/api/v3/exchangeInfo";
+const TIME: &str = "/api/v3/time";
+
+const INVALID_SYMBOL: i64 = -1121;
+
+/// With the 10 s that telling may take, a run stays below 45 s.
+const ALL_QUESTIONS: Duration = Duration::from_secs(30);
+const ONE_QUESTION: Duration = Duration::from_secs(12);
+
+const MOST_CLOCK_OFFSET_MILLIS: i64 = 60_000;
+/// The longest ban there is. **Source**: Binance Spot REST, "IP Limits".
+const LONGEST_BAN_SECONDS: i64 = 3 * 24 * 60 * 60;
+
+const NOTHING_DONE: &str = "nothing was done";

@@ -1,0 +1,258 @@
+//! HTTP as a trading job needs it: nothing is repeated, followed or waited for beyond a deadline.
+//!
+//! The client never retries, never follows a redirect, takes no proxy from the environment and
+//! trusts the roots inside the binary (and those of `SSL_CERT_FILE`). A deadline bounds a request
+//! as a whole, not each of its reads, and a body is cut off at a size that no honest answer has.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use reqwest::blocking::{Client, Response};
+use reqwest::header::HeaderMap;
+use reqwest::{Method, Url};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use crate::clock::{self, Deadline};
+use crate::failure::Failure;
+use crate::stop::Stop;
+use crate::trading::time::Timestamp;
+
+/// The one client of a start.
+#[derive(Debug, Clone)]
+pub struct Http {
+    client: Client,
+    stop: Stop,
+}
+
+/// A request that may be repeated by a later run: a question, or a message with a number.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// `GET`, or `POST` with a body.
+    pub method: Method,
+    /// Where to. May hold a secret, so it is never shown.
+    pub url: Url,
+    /// Body and its type.
+    pub body: Option<(&'static str, String)>,
+}
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The server's clock, in whole seconds; it is never ahead of the true one.
+    pub date: Option<Timestamp>,
+    /// When it arrived, by our clock.
+    pub received: Timestamp,
+    /// `Retry-After`, as it was written.
+    pub retry_after: Option<String>,
+    /// `X-MBX-USED-WEIGHT-1M`.
+    pub used_weight: Option<u64>,
+    /// The body, whole.
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// A question.
+    #[must_use]
+    pub fn get(url: Url) -> Self {
+        Self {
+            method: Method::GET,
+            url,
+            body: None,
+        }
+    }
+
+    /// A message.
+    #[must_use]
+    pub fn post(url: Url, content_type: &'static str, body: String) -> Self {
+        Self {
+            method: Method::POST,
+            url,
+            body: Some((content_type, body)),
+        }
+    }
+}
+
+impl Http {
+    /// A client that trusts the built-in roots and those of `extra_roots`.
+    ///
+    /// **Errors**: the file of further roots can't be read or holds no certificate.
+    pub fn new(extra_roots: Option<&Path>, stop: Stop) -> Result<Self, Failure> {
+        let tls = tls(extra_roots).map_err(|error| {
+            Failure::configuration(
+                format!("`SSL_CERT_FILE`: {error:#}"),
+                "set it to a file with at least one certificate in PEM, or not at all",
+            )
+        })?;
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .http1_only()
+            .user_agent(concat!("ouroboros/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| {
+                let error = anyhow::Error::new(error.without_url());
+                Failure::new(
+                    crate::failure::Kind::Bug,
+                    format!("no HTTP client: {error:#}"),
+                    BUG,
+                )
+            })?;
+        // Dropping the last handle joins the client's thread, which may sit in a name lookup that
+        // nothing can interrupt. The process ends when the run does; it waits for no lookup.
+        std::mem::forget(client.clone());
+        Ok(Self { client, stop })
+    }
+
+    /// Sends all requests at the same time, each on a connection of its own, and waits for all.
+    ///
+    /// **Shape**: answers in the order of the requests.
+    pub fn ask(&self, requests: Vec<Request>, deadline: Deadline) -> Vec<anyhow::Result<Answer>> {
+        let (sender, receiver) = mpsc::channel();
+        let mut answers: Vec<Option<anyhow::Result<Answer>>> = Vec::new();
+        for (index, request) in requests.into_iter().enumerate() {
+            answers.push(None);
+            let (client, sender) = (self.client.clone(), sender.clone());
+            let spawned = thread::Builder::new().spawn(move || {
+                let answer = send(&client, request, deadline);
+                // Nobody listens any more once the deadline has passed.
+                let _ = sender.send((index, answer));
+            });
+            if let Err(error) = spawned {
+                answers[index] = Some(Err(error).context("no thread for the request"));
+            }
+        }
+        drop(sender);
+        while answers.iter().any(Option::is_none) && !self.stop.is_asked() {
+            match receiver.recv_timeout(deadline.left().min(STOP_INTERVAL)) {
+                Ok((index, answer)) => answers[index] = Some(answer),
+                Err(mpsc::RecvTimeoutError::Timeout) if !deadline.has_passed() => {}
+                Err(_) => break,
+            }
+        }
+        let why = if self.stop.is_asked() {
+            "told to stop"
+        } else {
+            "no answer in time"
+        };
+        answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or_else(|| Err(anyhow!(why))))
+            .collect()
+    }
+
+    /// Sends one request.
+    pub fn ask_one(&self, request: Request, deadline: Deadline) -> anyhow::Result<Answer> {
+        self.ask(vec![request], deadline)
+            .pop()
+            .context("no answer")?
+    }
+
+    /// Waits, but not longer than until the run is told to stop.
+    pub fn wait(&self, time: Duration) {
+        let deadline = Deadline::after(time);
+        while !deadline.has_passed() && !self.stop.is_asked() {
+            thread::sleep(deadline.left().min(STOP_INTERVAL));
+        }
+    }
+
+    /// The flag of signals, for those who hold a client anyway.
+    #[must_use]
+    pub fn stop(&self) -> &Stop {
+        &self.stop
+    }
+}
+
+fn tls(extra_roots: Option<&Path>) -> anyhow::Result<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    if let Some(path) = extra_roots {
+        let shown = path.display();
+        let mut found = 0;
+        let certificates = CertificateDer::pem_file_iter(path)
+            .with_context(|| format!("failed to read `{shown}`"))?;
+        for certificate in certificates {
+            let certificate = certificate.with_context(|| format!("failed to read `{shown}`"))?;
+            roots
+                .add(certificate)
+                .with_context(|| format!("a certificate of `{shown}`"))?;
+            found += 1;
+        }
+        anyhow::ensure!(found > 0, "`{shown}` holds no certificate");
+    }
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .context("no TLS version")?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
+fn send(client: &Client, request: Request, deadline: Deadline) -> anyhow::Result<Answer> {
+    let mut builder = client
+        .request(request.method, request.url)
+        .timeout(deadline.left());
+    if let Some((content_type, body)) = request.body {
+        builder = builder.header("content-type", content_type).body(body);
+    }
+    // A URL may carry a token: no error shows it.
+    let response = builder.send().map_err(reqwest::Error::without_url)?;
+    let status = response.status().as_u16();
+    let headers = response.headers();
+    let (date, received) = (date(headers), clock::now());
+    let retry_after = header(headers, "retry-after").map(str::to_owned);
+    let used_weight =
+        header(headers, "x-mbx-used-weight-1m").and_then(|weight| weight.parse().ok());
+    let body = body(response, deadline)?;
+    Ok(Answer {
+        status,
+        date,
+        received,
+        retry_after,
+        used_weight,
+        body,
+    })
+}
+
+fn body(mut response: Response, deadline: Deadline) -> anyhow::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    let mut chunk = [0; 16 * 1024];
+    loop {
+        // Each read has a timeout of its own; the deadline is for all of them.
+        anyhow::ensure!(!deadline.has_passed(), "the body did not end in time");
+        match response.read(&mut chunk).context("the body broke off")? {
+            0 => return Ok(body),
+            length => body.extend_from_slice(&chunk[..length]),
+        }
+        anyhow::ensure!(
+            body.len() <= MOST_BODY_BYTES,
+            "the body has more than 1 MiB"
+        );
+    }
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let date = jiff::fmt::rfc2822::parse(header(headers, "date")?).ok()?;
+    Timestamp::from_millis(date.timestamp().as_millisecond())
+}
+
+/// How soon a signal is noticed while waiting for an answer.
+const STOP_INTERVAL: Duration = Duration::from_millis(50);
+
+/// 999 candles are about 170 kB, two symbols' rules about 12 kB.
+const MOST_BODY_BYTES: usize = 1024 * 1024;
+
+const BUG: &str = "please report it, with the lines above";

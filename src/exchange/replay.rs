@@ -1,0 +1,190 @@
+//! A recording in the exchange's place: its candles are the market, its clock is the time.
+//!
+//! The first start takes the first candle with a full window, every further one the next. Only
+//! rows that both legs have are stepped through; one that a leg lacks is a gap to the window.
+
+use std::cmp::Ordering;
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Exchange, Market, Touch, View, Want, demo, dump};
+use crate::config::Recording;
+use crate::failure::Failure;
+use crate::store::journal::hex;
+use crate::store::outside::Outside;
+use crate::trading::candle::{Candle, Legs};
+use crate::trading::market::{Leg, Pair, Side, SymbolRules};
+use crate::trading::money::Price;
+use crate::trading::time::{Interval, Timestamp};
+
+/// A recording of both legs.
+#[derive(Debug)]
+pub struct Replay {
+    /// Rows that both legs have, oldest first.
+    rows: Vec<[Candle; 2]>,
+    interval: Interval,
+}
+
+impl Replay {
+    /// Reads the recording.
+    ///
+    /// **Errors**: files that are missing or damaged; a pair that the built-in sample lacks.
+    pub fn open(recording: &Recording, pair: &Pair, interval: Interval) -> Result<Self, Failure> {
+        let [numerator, denominator] = match recording {
+            Recording::Demo => demo_candles(pair, interval)?,
+            Recording::Folder(folder) => [
+                dump::read(folder, pair.symbol(Leg::Numerator), interval)?,
+                dump::read(folder, pair.symbol(Leg::Denominator), interval)?,
+            ],
+        };
+        Ok(Self {
+            rows: shared(&numerator, &denominator),
+            interval,
+        })
+    }
+
+    /// The rows that both legs have, oldest first.
+    #[must_use]
+    pub fn rows(&self) -> &[[Candle; 2]] {
+        &self.rows
+    }
+
+    /// The candle that comes after `last`, and those its window needs.
+    #[must_use]
+    pub fn market(&self, last: Option<Timestamp>, window: usize) -> Option<Market> {
+        let index = match last {
+            Some(last) => self.rows.partition_point(|[row, _]| row.open_time <= last),
+            None => window - 1,
+        };
+        let newest = self.rows.get(index)?[0].open_time;
+        let seen = &self.rows[(index + 1).saturating_sub(window)..=index];
+        let leg = |leg: usize| seen.iter().map(|row| row[leg]).collect();
+        let legs = Legs::new(leg(0), leg(1)).expect("shared rows are in strictly rising order");
+        Some(Market {
+            legs,
+            newest,
+            now: newest.plus_millis(self.interval.millis()),
+        })
+    }
+}
+
+impl Exchange for Replay {
+    fn view(&mut self, want: &Want, _outside: &mut Outside) -> Result<View, Failure> {
+        if self.rows.len() < want.window {
+            return Err(Failure::untrusted(
+                format!(
+                    "the recording has {} candles that both legs share, a window needs {}",
+                    self.rows.len(),
+                    want.window
+                ),
+                "give `--candles` more dumps, or set a smaller `ROLLING_WINDOW`",
+            ));
+        }
+        Ok(match self.market(want.last_candle, want.window) {
+            Some(market) => View::Candles(market),
+            None => View::EndOfData(self.rows.last().map(|[row, _]| row.open_time)),
+        })
+    }
+
+    fn touch(
+        &mut self,
+        leg: Leg,
+        _side: Side,
+        candle: Option<Timestamp>,
+        _outside: &mut Outside,
+    ) -> Result<Touch, Failure> {
+        let row = self
+            .rows
+            .iter()
+            .find(|[row, _]| Some(row.open_time) == candle);
+        let close = row.map(|row| row[usize::from(leg == Leg::Denominator)]);
+        let price = close
+            .and_then(|candle| Price::new(candle.close))
+            .ok_or_else(|| {
+                Failure::untrusted(
+                    "the recording has no price for the candle that was decided on last",
+                    "use the candles that this replay began with",
+                )
+            })?;
+        let open_time = close.map_or(Timestamp::EPOCH, |candle| candle.open_time);
+        let now = open_time.plus_millis(self.interval.millis());
+        Ok(Touch {
+            price,
+            rules: SymbolRules::unlimited(),
+            now,
+        })
+    }
+
+    fn fingerprint(&self, through: Option<Timestamp>) -> Option<String> {
+        let mut hash = Sha256::new();
+        for [numerator, denominator] in &self.rows {
+            if through.is_none_or(|through| numerator.open_time > through) {
+                break;
+            }
+            hash.update(numerator.open_time.as_millis().to_le_bytes());
+            for candle in [numerator, denominator] {
+                hash.update(candle.close.normalize().serialize());
+            }
+        }
+        Some(hex(&hash.finalize()))
+    }
+}
+
+/// The folder of a recording's world below `replay/`: one for each pair, timeframe and place.
+#[must_use]
+pub fn folder_name(recording: &Recording, pair: &Pair, interval: Interval) -> String {
+    let [numerator, denominator] = Leg::BOTH.map(|leg| pair.symbol(leg).code());
+    let candles = match recording {
+        Recording::Demo => "demo".to_owned(),
+        Recording::Folder(folder) => {
+            let place = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.clone());
+            short_hash(&place)
+        }
+    };
+    format!("{numerator}-{denominator}-{interval}-{candles}")
+}
+
+fn short_hash(place: &Path) -> String {
+    let mut text = hex(&Sha256::digest(place.as_os_str().as_encoded_bytes()));
+    text.truncate(10);
+    text
+}
+
+fn demo_candles(pair: &Pair, interval: Interval) -> Result<[Vec<Candle>; 2], Failure> {
+    let symbols = Leg::BOTH.map(|leg| pair.symbol(leg).to_string());
+    if symbols != demo::SYMBOLS || interval.name() != demo::TIMEFRAME {
+        return Err(Failure::configuration(
+            format!(
+                "the built-in sample has {} and {} at {}, not {} and {} at {interval}",
+                demo::SYMBOLS[0],
+                demo::SYMBOLS[1],
+                demo::TIMEFRAME,
+                symbols[0],
+                symbols[1]
+            ),
+            "leave `SYMBOL_BASE`, `SYMBOL_QUOTE` and `TIMEFRAME` at their defaults for `demo`",
+        ));
+    }
+    Ok(demo::candles())
+}
+
+fn shared(numerator: &[Candle], denominator: &[Candle]) -> Vec<[Candle; 2]> {
+    let mut others = denominator.iter().peekable();
+    let mut rows = Vec::with_capacity(numerator.len().min(denominator.len()));
+    for candle in numerator {
+        while let Some(other) = others.peek() {
+            match other.open_time.cmp(&candle.open_time) {
+                Ordering::Less => {
+                    others.next();
+                }
+                Ordering::Equal => {
+                    rows.push([*candle, **other]);
+                    break;
+                }
+                Ordering::Greater => break,
+            }
+        }
+    }
+    rows
+}

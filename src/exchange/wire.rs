@@ -1,0 +1,304 @@
+//! Binance's JSON, and nothing else: what is read of it, and what makes an answer nonsense.
+//!
+//! New fields, new filters and new statuses are expected; missing or misshapen ones are not.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::trading::candle::{Candle, Fault};
+use crate::trading::market::SymbolRules;
+use crate::trading::money::{Price, Quantity, Step};
+use crate::trading::time::Timestamp;
+
+/// Why rows of candles were not taken.
+#[derive(Debug, PartialEq)]
+pub(crate) enum BadKlines {
+    /// The answer is no list of candles at all.
+    Nonsense(String),
+    /// It is, but the candles can't be traded on.
+    Distrusted(Fault),
+}
+
+/// A kline that may still be forming.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Kline {
+    pub(crate) candle: Candle,
+    pub(crate) close_time: Timestamp,
+}
+
+/// The answer to `GET /api/v3/klines`. **Source**: Binance Spot REST, "Kline/Candlestick data".
+pub(crate) fn klines(body: &[u8]) -> Result<Vec<Kline>, BadKlines> {
+    let rows: Vec<Vec<Value>> = serde_json::from_slice(body)
+        .map_err(|error| BadKlines::Nonsense(format!("no list of candles: {error}")))?;
+    rows.iter().map(|row| kline(row)).collect()
+}
+
+fn kline(row: &[Value]) -> Result<Kline, BadKlines> {
+    let [
+        open_time,
+        open,
+        high,
+        low,
+        close,
+        _,
+        close_time,
+        _,
+        _,
+        _,
+        _,
+        _,
+    ] = row
+    else {
+        return Err(BadKlines::Distrusted(Fault::WrongColumns {
+            have: row.len(),
+        }));
+    };
+    let open_time = time(open_time)?;
+    let price = |value: &Value| {
+        let text = value.as_str().ok_or_else(|| nonsense("price", value))?;
+        match decimal(text) {
+            Some(price) => Ok(price),
+            None if is_not_finite(text) => {
+                let fault = Fault::BadPrice {
+                    at: open_time,
+                    price: text.to_owned(),
+                };
+                Err(BadKlines::Distrusted(fault))
+            }
+            None => Err(nonsense("price", value)),
+        }
+    };
+    Ok(Kline {
+        candle: Candle {
+            open_time,
+            open: price(open)?,
+            high: price(high)?,
+            low: price(low)?,
+            close: price(close)?,
+        },
+        close_time: time(close_time)?,
+    })
+}
+
+fn time(value: &Value) -> Result<Timestamp, BadKlines> {
+    value
+        .as_i64()
+        .and_then(Timestamp::from_millis_or_micros)
+        .ok_or_else(|| nonsense("time", value))
+}
+
+fn nonsense(what: &str, value: &Value) -> BadKlines {
+    let shown: String = value.to_string().chars().take(40).collect();
+    BadKlines::Nonsense(format!("a candle's {what} is `{shown}`"))
+}
+
+/// A decimal as Binance writes one: digits, at most one dot, perhaps a minus; nothing else.
+pub(crate) fn decimal(text: &str) -> Option<Decimal> {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    let (whole, decimals) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
+    // Digits beyond what a decimal holds would be rounded away: that is no reading of a price.
+    let exact = whole.len() + decimals.trim_end_matches('0').len() <= 28;
+    (digits(whole) && digits(decimals) && exact)
+        .then(|| text.parse().ok())
+        .flatten()
+}
+
+/// Whether the text is a word for what is no number.
+pub(crate) fn is_not_finite(text: &str) -> bool {
+    let word = text.trim_start_matches(['-', '+']).to_ascii_lowercase();
+    ["nan", "inf", "infinity"].contains(&word.as_str())
+}
+
+/// What every error of the API looks like.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ApiError {
+    pub(crate) code: i64,
+    pub(crate) msg: String,
+}
+
+/// The answer to `GET /api/v3/time`.
+pub(crate) fn server_time(body: &[u8]) -> Option<Timestamp> {
+    #[derive(Deserialize)]
+    struct ServerTime {
+        #[serde(rename = "serverTime")]
+        server_time: i64,
+    }
+    let answer: ServerTime = serde_json::from_slice(body).ok()?;
+    Timestamp::from_millis_or_micros(answer.server_time)
+}
+
+/// The best bid and ask of one symbol.
+#[derive(Debug, PartialEq)]
+pub(crate) struct BookTicker {
+    pub(crate) bid: Price,
+    pub(crate) ask: Price,
+}
+
+/// The answer to `GET /api/v3/ticker/bookTicker` for `symbol`.
+pub(crate) fn book_ticker(body: &[u8], symbol: &str) -> Result<BookTicker, String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Answer {
+        symbol: String,
+        bid_price: String,
+        ask_price: String,
+    }
+    let answer: Answer =
+        serde_json::from_slice(body).map_err(|error| format!("no book ticker: {error}"))?;
+    if answer.symbol != symbol {
+        return Err(format!(
+            "the book ticker is for another symbol than {symbol}"
+        ));
+    }
+    let price = |name: &str, text: &str| {
+        decimal(text)
+            .and_then(Price::new)
+            .ok_or_else(|| format!("the best {name} of {symbol} is `{text}`"))
+    };
+    let ticker = BookTicker {
+        bid: price("bid", &answer.bid_price)?,
+        ask: price("ask", &answer.ask_price)?,
+    };
+    if ticker.bid > ticker.ask {
+        return Err(format!(
+            "the best bid of {symbol}, {}, is above the ask, {}",
+            ticker.bid, ticker.ask
+        ));
+    }
+    Ok(ticker)
+}
+
+#[derive(Debug, Deserialize)]
+struct ExchangeInfo {
+    symbols: Vec<SymbolInfo>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SymbolInfo {
+    symbol: String,
+    status: String,
+    filters: Vec<BTreeMap<String, Value>>,
+}
+
+/// The rules of `symbol` in the answer to `GET /api/v3/exchangeInfo`, and the filters that were
+/// not understood. **Source**: Binance Spot REST, "Filters".
+pub(crate) fn symbol_rules(
+    body: &[u8],
+    symbol: &str,
+) -> Result<(SymbolRules, Vec<String>), String> {
+    let info: ExchangeInfo =
+        serde_json::from_slice(body).map_err(|error| format!("no exchange info: {error}"))?;
+    let info = info
+        .symbols
+        .iter()
+        .find(|info| info.symbol == symbol)
+        .ok_or_else(|| format!("the exchange info does not have {symbol}"))?;
+    let mut rules = SymbolRules {
+        status: info.status.clone(),
+        ..SymbolRules::unlimited()
+    };
+    let mut seen: Vec<&str> = Vec::new();
+    let mut unknown = Vec::new();
+    for fields in &info.filters {
+        let kind = fields
+            .get("filterType")
+            .and_then(Value::as_str)
+            .ok_or_else(|| format!("a filter of {symbol} has no type"))?;
+        if seen.contains(&kind) {
+            return Err(format!("{symbol} has the filter {kind} twice"));
+        }
+        seen.push(kind);
+        let filter = Filter {
+            symbol,
+            kind,
+            fields,
+        };
+        match kind {
+            "LOT_SIZE" | "MARKET_LOT_SIZE" => filter.narrow_lot(&mut rules)?,
+            "MIN_NOTIONAL" if filter.flag("applyToMarket")? => filter.raise_minimum(&mut rules)?,
+            "NOTIONAL" if filter.flag("applyMinToMarket")? => filter.raise_minimum(&mut rules)?,
+            known if NOT_FOR_MARKET_ORDERS.contains(&known) => {}
+            other => unknown.push(other.to_owned()),
+        }
+    }
+    Ok((rules, unknown))
+}
+
+struct Filter<'a> {
+    symbol: &'a str,
+    kind: &'a str,
+    fields: &'a BTreeMap<String, Value>,
+}
+
+impl Filter<'_> {
+    fn decimal(&self, name: &str) -> Result<Decimal, String> {
+        self.fields
+            .get(name)
+            .and_then(Value::as_str)
+            .and_then(decimal)
+            .filter(|value| *value >= Decimal::ZERO)
+            .ok_or_else(|| self.misshapen(name))
+    }
+
+    fn flag(&self, name: &str) -> Result<bool, String> {
+        self.fields
+            .get(name)
+            .and_then(Value::as_bool)
+            .ok_or_else(|| self.misshapen(name))
+    }
+
+    fn misshapen(&self, name: &str) -> String {
+        format!(
+            "the filter {} of {} has no sound `{name}`",
+            self.kind, self.symbol
+        )
+    }
+
+    /// Both lot filters bind a market order. A zero switches its part off, as the live
+    /// `MARKET_LOT_SIZE` does with its step.
+    fn narrow_lot(&self, rules: &mut SymbolRules) -> Result<(), String> {
+        let quantity =
+            |name: &str| Quantity::new(self.decimal(name)?).ok_or_else(|| self.misshapen(name));
+        let (min, max, step) = (
+            quantity("minQty")?,
+            quantity("maxQty")?,
+            self.decimal("stepSize")?,
+        );
+        rules.min_quantity = rules.min_quantity.max(min);
+        if !max.is_zero() {
+            rules.max_quantity = Some(rules.max_quantity.map_or(max, |most| most.min(max)));
+        }
+        if !step.is_zero() {
+            rules.step = Step::new(step)
+                .and_then(|step| rules.step.common(step))
+                .ok_or_else(|| self.misshapen("stepSize"))?;
+        }
+        Ok(())
+    }
+
+    fn raise_minimum(&self, rules: &mut SymbolRules) -> Result<(), String> {
+        rules.min_notional = rules.min_notional.max(self.decimal("minNotional")?);
+        Ok(())
+    }
+}
+
+/// Filters that are known and have no say in a single market order of ours.
+const NOT_FOR_MARKET_ORDERS: [&str; 13] = [
+    "PRICE_FILTER",
+    "PERCENT_PRICE",
+    "PERCENT_PRICE_BY_SIDE",
+    "MIN_NOTIONAL",
+    "NOTIONAL",
+    "ICEBERG_PARTS",
+    "TRAILING_DELTA",
+    "MAX_POSITION",
+    "MAX_NUM_ORDERS",
+    "MAX_NUM_ALGO_ORDERS",
+    "MAX_NUM_ICEBERG_ORDERS",
+    "MAX_NUM_ORDER_LISTS",
+    "MAX_NUM_ORDER_AMENDS",
+];

@@ -1,0 +1,160 @@
+//! What went wrong, in the words and numbers of the exit code table.
+//!
+//! A failure says what was tried, on what, and why it failed, in one lower-case line without a
+//! full stop; the hint names the option, variable or command that helps.
+
+use std::fmt;
+
+/// Why a start did not end with 0.
+#[derive(Debug)]
+pub struct Failure {
+    /// The row of the exit code table.
+    pub kind: Kind,
+    /// What happened.
+    pub message: String,
+    /// What helps.
+    pub hint: String,
+}
+
+/// The rows of the exit code table; some codes have several reasons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A bug in the program.
+    Bug,
+    /// Another run holds the lock.
+    Busy,
+    /// The configuration is wrong.
+    Configuration,
+    /// The program halted itself and waits for a person.
+    Halted,
+    /// The exchange's rate limit or ban is on.
+    Limited,
+    /// The exchange, real or simulated, refused the order.
+    Refused,
+    /// The run was told to stop.
+    Stopped,
+    /// The state could not be read or written.
+    Storage,
+    /// The exchange or the network could not be reached, or answered nonsense.
+    Unreachable,
+    /// Candles or a state file that can't be trusted.
+    Untrusted,
+}
+
+impl Kind {
+    /// Every kind, for the tests that compare code and documents.
+    pub const ALL: [Self; 10] = [
+        Self::Bug,
+        Self::Busy,
+        Self::Configuration,
+        Self::Halted,
+        Self::Limited,
+        Self::Refused,
+        Self::Stopped,
+        Self::Storage,
+        Self::Unreachable,
+        Self::Untrusted,
+    ];
+
+    /// The exit code.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Untrusted => 65,
+            Self::Unreachable => 69,
+            Self::Bug => 70,
+            Self::Storage => 74,
+            Self::Busy | Self::Limited | Self::Stopped => 75,
+            Self::Halted | Self::Refused => 76,
+            Self::Configuration => 78,
+        }
+    }
+
+    /// The word for scripts, as in `--json`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bug => "bug",
+            Self::Busy => "busy",
+            Self::Configuration => "configuration",
+            Self::Halted => "halted",
+            Self::Limited => "rate-limited",
+            Self::Refused => "refused",
+            Self::Stopped => "stopped",
+            Self::Storage => "storage",
+            Self::Unreachable => "unreachable",
+            Self::Untrusted => "untrusted",
+        }
+    }
+
+    /// Whether the failure is told as one: a busy lock is somebody else's run, a stop was asked
+    /// for, a wrong configuration is seen by whoever wrote it (and may name no one to tell).
+    #[must_use]
+    pub fn is_told(self) -> bool {
+        match self {
+            Self::Busy | Self::Configuration | Self::Stopped => false,
+            // A refusal waits in the state's own messages: it must not be lost.
+            Self::Refused => false,
+            Self::Bug
+            | Self::Halted
+            | Self::Limited
+            | Self::Storage
+            | Self::Unreachable
+            | Self::Untrusted => true,
+        }
+    }
+
+    /// Whether the health check is pinged. Not for a run that never was one.
+    #[must_use]
+    pub fn is_pinged(self) -> bool {
+        !matches!(self, Self::Busy | Self::Configuration)
+    }
+}
+
+impl Failure {
+    /// A failure of any kind.
+    pub fn new(kind: Kind, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
+
+    /// A wrong configuration.
+    pub fn configuration(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Kind::Configuration, message, hint)
+    }
+
+    /// Candles or a state file that can't be trusted.
+    pub fn untrusted(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Kind::Untrusted, message, hint)
+    }
+
+    /// No answer, or none that makes sense.
+    pub fn unreachable(message: impl Into<String>) -> Self {
+        Self::new(
+            Kind::Unreachable,
+            message,
+            "nothing was done; the next run tries again",
+        )
+    }
+
+    /// A file that could not be read or written; the trail of causes becomes the message.
+    #[must_use]
+    pub fn storage(error: &anyhow::Error) -> Self {
+        Self::new(
+            Kind::Storage,
+            format!("{error:#}"),
+            "look at disk space, permissions and `--state-dir`; the next run tries again",
+        )
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}

@@ -1,0 +1,193 @@
+//! `journal.jsonl`: one line a commit, each with the hash of the one before.
+//!
+//! It is evidence, written after the state and never read to decide. The state embeds its newest
+//! line, so a line that a crash kept from the file is appended by a later run.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+
+use super::atomic::{self, Distrusted};
+
+/// The hash before the first line.
+pub(crate) const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// One line.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Line {
+    /// One more than the line before.
+    pub(crate) seq: u64,
+    /// The hash of the line before.
+    pub(crate) prev: String,
+    /// SHA-256 of sequence number, `prev` and the record's bytes, a line feed between them.
+    pub(crate) hash: String,
+    /// What happened.
+    pub(crate) record: Box<RawValue>,
+}
+
+impl Line {
+    /// The line after `prev`.
+    pub(crate) fn after(seq: u64, prev: &str, record: Box<RawValue>) -> Self {
+        let hash = hash(seq, prev, record.get());
+        Self {
+            seq,
+            prev: prev.to_owned(),
+            hash,
+            record,
+        }
+    }
+
+    /// Whether the hash is the line's own.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.hash == hash(self.seq, &self.prev, self.record.get())
+    }
+
+    /// As it stands in the file, line feed included.
+    pub(crate) fn to_text(&self) -> String {
+        let mut text = serde_json::to_string(self).expect("a line is plain JSON");
+        text.push('\n');
+        text
+    }
+}
+
+/// How the file ends, compared with the newest line of the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tail {
+    /// With the newest line.
+    Complete,
+    /// With the line before it, and perhaps with the beginning of the newest one: so many bytes
+    /// of it are there.
+    Missing {
+        /// The length of the file without the torn beginning.
+        keep: u64,
+    },
+}
+
+/// Compares the end of the file with the newest line of the state.
+///
+/// **Errors**: [`Distrusted`] where neither can be the other's continuation.
+pub(crate) fn tail(path: &Path, newest: Option<&Line>) -> anyhow::Result<Tail> {
+    let shown = path.display();
+    let distrusted = |why: String| anyhow::Error::new(Distrusted(format!("`{shown}` {why}")));
+    let file = atomic::open_own(path, File::options().read(true))?;
+    let (end, length) = match file {
+        Some(file) => last_bytes(file).with_context(|| format!("failed to read `{shown}`"))?,
+        None => (Vec::new(), 0),
+    };
+    let Some(newest) = newest else {
+        return if length == 0 {
+            Ok(Tail::Complete)
+        } else {
+            Err(distrusted(
+                "has lines but there is no `state.json`".to_owned(),
+            ))
+        };
+    };
+
+    let text = newest.to_text();
+    let whole = end
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
+    let (lines, torn) = end.split_at(whole);
+    if !text.as_bytes().starts_with(torn) {
+        return Err(distrusted(
+            "ends with half a line that is not the state's newest".to_owned(),
+        ));
+    }
+    let keep = length - u64::try_from(torn.len()).unwrap_or(0);
+    let Some(last) = lines.strip_suffix(b"\n") else {
+        return if newest.prev == GENESIS && length == u64::try_from(torn.len()).unwrap_or(0) {
+            Ok(Tail::Missing { keep })
+        } else {
+            Err(distrusted(format!(
+                "lacks the lines before line {} of the state",
+                newest.seq
+            )))
+        };
+    };
+    let start = last
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
+    let last: Line = serde_json::from_slice(&last[start..]).map_err(|error| {
+        distrusted(format!("ends with a line that is not one of ours: {error}"))
+    })?;
+    if !last.is_sound() {
+        return Err(distrusted(format!(
+            "has a line {} that does not fit its hash",
+            last.seq
+        )));
+    }
+    if torn.is_empty() && last.seq == newest.seq && last.hash == newest.hash {
+        Ok(Tail::Complete)
+    } else if last.hash == newest.prev && last.seq.checked_add(1) == Some(newest.seq) {
+        Ok(Tail::Missing { keep })
+    } else {
+        Err(distrusted(format!(
+            "ends with line {} but the state's newest is line {}",
+            last.seq, newest.seq
+        )))
+    }
+}
+
+/// Appends the state's newest line where it is missing. Not synced: the state has it too, and
+/// [`sync`] comes before the state forgets it.
+pub(crate) fn complete(path: &Path, tail: Tail, newest: &Line) -> anyhow::Result<()> {
+    let Tail::Missing { keep } = tail else {
+        return Ok(());
+    };
+    append(path, keep, newest).with_context(|| format!("failed to append to `{}`", path.display()))
+}
+
+/// Makes sure that every line in the file is on the disk, before the state is replaced and with
+/// it the only other copy of the newest.
+pub(crate) fn sync(path: &Path) -> anyhow::Result<()> {
+    let Some(file) = atomic::open_own(path, File::options().read(true))? else {
+        return Ok(());
+    };
+    file.sync_all()
+        .with_context(|| format!("failed to sync `{}`", path.display()))
+}
+
+fn append(path: &Path, keep: u64, line: &Line) -> anyhow::Result<()> {
+    let options = &mut File::options();
+    let file = atomic::open_own(path, options.write(true).create(true).truncate(false))?;
+    let mut file = file.context("it vanished")?;
+    if file.metadata()?.len() > keep {
+        file.set_len(keep)?;
+    }
+    file.seek(SeekFrom::Start(keep))?;
+    file.write_all(line.to_text().as_bytes())?;
+    Ok(())
+}
+
+fn last_bytes(mut file: File) -> std::io::Result<(Vec<u8>, u64)> {
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok((bytes, length))
+}
+
+fn hash(seq: u64, prev: &str, record: &str) -> String {
+    hex(&Sha256::digest(format!("{seq}\n{prev}\n{record}")))
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes everything");
+        text
+    })
+}
+
+/// Enough for the two longest lines: 999 candles of two legs are about 60 kB.
+const TAIL_BYTES: u64 = 256 * 1024;

@@ -1,0 +1,348 @@
+//! The state directory: what is on disk, and the lock without which nothing is written there.
+//!
+//! A [`Store`] *is* the held lock; whoever only looks takes a [`peek`]. `state.json` is the only
+//! commit point. The journal's newest line is part of it and reaches `journal.jsonl` afterwards.
+
+pub(crate) mod atomic;
+mod format;
+pub(crate) mod journal;
+pub mod outside;
+
+use std::fs::{DirBuilder, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::Serialize;
+use serde_json::value::to_raw_value;
+
+use crate::failure::{Failure, Kind};
+use crate::trading::book::Book;
+use atomic::{Distrusted, Durability};
+use journal::{GENESIS, Line, Tail};
+
+/// Everything that a commit makes durable.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// Whose book this is.
+    pub identity: Identity,
+    /// The book.
+    pub book: Book,
+    /// What waits to be told.
+    pub outbox: Outbox,
+    /// The newest line of the journal. Its number is the state's sequence number.
+    newest: Line,
+}
+
+/// What a book belongs to. Started with anything else it is left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// `paper` or `replay`.
+    pub mode: String,
+    /// `SYMBOL_BASE`.
+    pub numerator: String,
+    /// `SYMBOL_QUOTE`.
+    pub denominator: String,
+    /// `TIMEFRAME`.
+    pub timeframe: String,
+    /// In a replay, a hash of the candles that were decided on.
+    pub candles: Option<String>,
+}
+
+/// Messages that are kept until they were delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outbox {
+    /// The number of the next message.
+    pub next: u64,
+    /// In rising order of their numbers.
+    pub waiting: Vec<Message>,
+}
+
+/// One message. A repeat has the same number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Counts up from 1 in each book.
+    pub number: u64,
+    /// What is told.
+    pub text: String,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self {
+            next: 1,
+            waiting: Vec::new(),
+        }
+    }
+}
+
+impl Outbox {
+    /// Adds a message at the end.
+    pub fn add(&mut self, text: String) {
+        self.waiting.push(Message {
+            number: self.next,
+            text,
+        });
+        self.next = self.next.saturating_add(1);
+    }
+
+    /// Forgets what was delivered.
+    pub fn forget_through(&mut self, delivered: u64) {
+        self.waiting.retain(|message| message.number > delivered);
+    }
+}
+
+/// The held lock of one world, and what is on disk in it.
+#[derive(Debug)]
+pub struct Store {
+    folder: PathBuf,
+    state: Option<State>,
+    tail: Tail,
+    // The kernel frees both when the process ends, however it ends.
+    _lock: File,
+    _folder_lock: File,
+}
+
+impl Store {
+    /// Makes the folder where there is none and takes its lock.
+    ///
+    /// **Errors**: another run holds the lock, or the folder can't be made.
+    pub fn open(folder: &Path) -> Result<Self, Failure> {
+        let (lock, folder_lock) = lock(folder)?;
+        for name in [STATE, HALT, outside::FILE] {
+            // What a killed run left half-written was never committed.
+            atomic::remove_temporary(folder, name).map_err(|error| Failure::storage(&error))?;
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+            state: None,
+            tail: Tail::Complete,
+            _lock: lock,
+            _folder_lock: folder_lock,
+        })
+    }
+
+    /// Reads and checks what was committed last; `None` in a world in which nothing has happened.
+    ///
+    /// **Errors**: the state or the end of the journal can't be read or trusted. Nothing is
+    /// overwritten then, and a store that was not loaded refuses to commit over a state.
+    pub fn load(&mut self) -> Result<Option<&State>, Failure> {
+        let (state, tail) = load(&self.folder)?;
+        self.state = state;
+        self.tail = tail;
+        Ok(self.state.as_ref())
+    }
+
+    /// What was loaded or committed last.
+    #[must_use]
+    pub fn state(&self) -> Option<&State> {
+        self.state.as_ref()
+    }
+
+    /// Makes identity, book, messages and a journal record durable, all or none of them.
+    ///
+    /// **Errors**: the old state stands, or what is on disk is unknown; either way nothing may be
+    /// done that rests on the new one.
+    pub fn commit(
+        &mut self,
+        identity: Identity,
+        book: Book,
+        outbox: Outbox,
+        record: &impl Serialize,
+    ) -> Result<&State, Failure> {
+        let record = to_raw_value(record).expect("a record is plain JSON");
+        let newest = match &self.state {
+            Some(state) => Line::after(
+                state.newest.seq.saturating_add(1),
+                &state.newest.hash,
+                record,
+            ),
+            None => Line::after(1, GENESIS, record),
+        };
+        let state = State {
+            identity,
+            book,
+            outbox,
+            newest,
+        };
+        let bytes = format::render(&state);
+        assert!(
+            self.state.is_some() || !self.folder.join(STATE).exists(),
+            "a state that was not loaded is not overwritten"
+        );
+        // Asserted in pairs, before writing and after reading: what is written can be read.
+        assert!(
+            format::parse(&bytes).is_ok(),
+            "a state that is written can be read again"
+        );
+
+        self.complete_journal()
+            .and_then(|()| journal::sync(&self.journal()))
+            .and_then(|()| atomic::replace(&self.folder, STATE, &bytes, Durability::Synced))
+            .map_err(|error| Failure::storage(&error))?;
+        // From here on the step is done. A line that can't be appended now is appended later.
+        self.tail = self.tail_after_commit();
+        let state = self.state.insert(state);
+        let appended = journal::complete(&self.folder.join(JOURNAL), self.tail, &state.newest);
+        match appended {
+            Ok(()) => self.tail = Tail::Complete,
+            Err(error) => log::warn!("{error:#}; the state keeps the line until it can be written"),
+        }
+        Ok(state)
+    }
+
+    /// Appends the state's newest line to the journal where a crash kept it from there.
+    pub fn complete_journal(&mut self) -> anyhow::Result<()> {
+        if let Some(state) = &self.state {
+            journal::complete(&self.journal(), self.tail, &state.newest)?;
+            self.tail = Tail::Complete;
+        }
+        Ok(())
+    }
+
+    /// Whether a person asked for a halt since the last commit, and why.
+    #[must_use]
+    pub fn asked_to_halt(&self) -> Option<String> {
+        read_halt(&self.folder)
+    }
+
+    /// Removes the request for a halt, once it is part of the state or was lifted.
+    pub fn forget_halt(&self) -> Result<(), Failure> {
+        match std::fs::remove_file(self.folder.join(HALT)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Failure::storage(
+                &anyhow::Error::new(error).context("failed to remove the request for a halt"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.folder.join(JOURNAL)
+    }
+
+    fn tail_after_commit(&self) -> Tail {
+        let length = std::fs::metadata(self.journal()).map_or(0, |meta| meta.len());
+        Tail::Missing { keep: length }
+    }
+}
+
+/// Looks at a world without its lock: for `status`. `None` where nothing has happened yet.
+///
+/// **Errors**: as [`Store::open`], but for the lock.
+pub fn peek(folder: &Path) -> Result<Option<State>, Failure> {
+    // A run may commit between the two reads, and then state and journal don't fit. Only what is
+    // wrong twice, with the same state, is wrong.
+    let mut before = None;
+    loop {
+        let bytes = state_bytes(folder)?;
+        match load(folder) {
+            Ok((state, _)) => return Ok(state),
+            Err(failure) if before.as_ref() == Some(&bytes) => return Err(failure),
+            Err(_) => before = Some(bytes),
+        }
+    }
+}
+
+/// Asks for a halt without the lock, so that a run that is under way sees it too.
+pub fn ask_to_halt(folder: &Path, reason: &str) -> Result<(), Failure> {
+    make_folder(folder)
+        .and_then(|()| atomic::replace(folder, HALT, reason.as_bytes(), Durability::Synced))
+        .map_err(|error| Failure::storage(&error))
+}
+
+/// Whether a person asked for a halt that is not part of the state yet, and why.
+#[must_use]
+pub fn read_halt(folder: &Path) -> Option<String> {
+    match atomic::read(&folder.join(HALT), MOST_HALT_BYTES) {
+        Ok(None) => None,
+        Ok(Some(reason)) => Some(String::from_utf8_lossy(&reason).trim().to_owned()),
+        // Something stands where the request would stand: that counts as one.
+        Err(error) => Some(format!(
+            "asked for, but the reason can't be read: {error:#}"
+        )),
+    }
+}
+
+fn lock(folder: &Path) -> Result<(File, File), Failure> {
+    let failed = |error: anyhow::Error| Failure::storage(&error);
+    make_folder(folder).map_err(failed)?;
+    if std::fs::symlink_metadata(folder).is_ok_and(|meta| meta.is_symlink()) {
+        return Err(distrusted(&format!(
+            "`{}` is a link, not a folder",
+            folder.display()
+        )));
+    }
+    let path = folder.join(LOCK);
+    let file = atomic::open_own(&path, File::options().read(true).write(true).create(true))
+        .and_then(|file| file.context("the lock file vanished"))
+        .map_err(refused_or_failed)?;
+    let itself = File::open(folder)
+        .with_context(|| format!("failed to open `{}`", folder.display()))
+        .map_err(failed)?;
+    // The file may be deleted by somebody who tidies up; the folder's own descriptor can't.
+    for locked in [&file, &itself] {
+        if let Err(error) = fs2::FileExt::try_lock_exclusive(locked) {
+            if error.kind() == ErrorKind::WouldBlock {
+                return Err(Failure::new(
+                    Kind::Busy,
+                    format!("another run holds the lock of `{}`", folder.display()),
+                    "wait for it to end (a run takes 45 seconds at most); don't delete the lock file",
+                ));
+            }
+            let error = anyhow::Error::new(error);
+            return Err(failed(
+                error.context(format!("failed to lock `{}`", path.display())),
+            ));
+        }
+    }
+    Ok((file, itself))
+}
+
+fn make_folder(folder: &Path) -> anyhow::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| format!("failed to make the folder `{}`", folder.display()))
+}
+
+fn load(folder: &Path) -> Result<(Option<State>, Tail), Failure> {
+    let state = match state_bytes(folder)? {
+        None => None,
+        Some(bytes) => Some(
+            format::parse(&bytes)
+                .map_err(|why| distrusted(&format!("`{}` {why}", folder.join(STATE).display())))?,
+        ),
+    };
+    let newest = state.as_ref().map(|state| &state.newest);
+    let tail = journal::tail(&folder.join(JOURNAL), newest).map_err(refused_or_failed)?;
+    Ok((state, tail))
+}
+
+fn state_bytes(folder: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    atomic::read(&folder.join(STATE), MOST_STATE_BYTES).map_err(refused_or_failed)
+}
+
+fn refused_or_failed(error: anyhow::Error) -> Failure {
+    match error.downcast_ref::<Distrusted>() {
+        Some(Distrusted(why)) => distrusted(why),
+        None => Failure::storage(&error),
+    }
+}
+
+fn distrusted(why: &str) -> Failure {
+    Failure::untrusted(
+        why,
+        "nothing was changed; put back the file from a backup together with its journal, \
+         or move both away to begin a new book",
+    )
+}
+
+const STATE: &str = "state.json";
+const JOURNAL: &str = "journal.jsonl";
+const LOCK: &str = "lock";
+const HALT: &str = "halt";
+
+const MOST_STATE_BYTES: usize = 16 * 1024 * 1024;
+const MOST_HALT_BYTES: usize = 4096;

@@ -1,0 +1,173 @@
+//! `outside.json`: what is worth remembering but is not money.
+//!
+//! Losing it costs a repeated message or a repeated question, no more. So a file that can't be
+//! read is replaced with a warning, and one that can't be written changes no run.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::atomic::{self, Durability};
+use crate::trading::market::SymbolRules;
+use crate::trading::time::Timestamp;
+
+pub(super) const FILE: &str = "outside.json";
+
+/// What is remembered, and where.
+#[derive(Debug)]
+pub struct Outside {
+    folder: PathBuf,
+    /// What is remembered.
+    pub memory: Memory,
+    saved: Memory,
+}
+
+/// What is remembered.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    /// Until when (local clock) an exchange's address asked for silence.
+    pub bans: BTreeMap<String, String>,
+    /// The weight of requests that the exchange counted last.
+    pub used_weight: Option<u64>,
+    /// Exchange's clock less ours, in milliseconds, as seen last.
+    pub clock_offset_ms: Option<i64>,
+    /// The two symbols' rules.
+    pub rules: Option<KnownRules>,
+    /// The failure that is going on.
+    pub failure: Option<OngoingFailure>,
+    /// The number of the last message delivered.
+    pub delivered: u64,
+    /// Until when (local clock) Telegram asked for silence.
+    pub telegram_until: Option<String>,
+}
+
+/// Rules of symbols and when they were asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KnownRules {
+    /// When they were asked for.
+    pub at: String,
+    /// Whom.
+    pub host: String,
+    /// By the symbol's code.
+    pub symbols: BTreeMap<String, RulesV1>,
+}
+
+/// A [`SymbolRules`] as text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RulesV1 {
+    status: String,
+    step: String,
+    min_quantity: String,
+    max_quantity: Option<String>,
+    min_notional: String,
+}
+
+/// A failure that was seen and not yet seen to be over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OngoingFailure {
+    /// [`crate::failure::Kind::name`].
+    pub kind: String,
+    /// When it was seen first.
+    pub since: String,
+    /// In how many runs.
+    pub runs: u64,
+    /// When it was told last; `None` while it could not be.
+    pub told_at: Option<String>,
+}
+
+impl Outside {
+    /// What is remembered in a world's folder.
+    #[must_use]
+    pub fn load(folder: &Path) -> Self {
+        let memory = match atomic::read(&folder.join(FILE), 1024 * 1024) {
+            Ok(None) => Memory::default(),
+            Ok(Some(bytes)) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+                log::warn!("`{FILE}` is forgotten, it can't be read: {error}");
+                Memory::default()
+            }),
+            Err(error) => {
+                log::warn!("`{FILE}` is forgotten: {error:#}");
+                Memory::default()
+            }
+        };
+        Self {
+            folder: folder.to_owned(),
+            saved: memory.clone(),
+            memory,
+        }
+    }
+
+    /// Writes what changed. A failure is said and costs nothing.
+    pub fn save(&mut self) {
+        if self.memory == self.saved {
+            return;
+        }
+        // A ban must survive a power loss, or the next start would earn a longer one.
+        let durability = if self.memory.bans == self.saved.bans {
+            Durability::Relaxed
+        } else {
+            Durability::Synced
+        };
+        let mut bytes = serde_json::to_vec_pretty(&self.memory).expect("it is plain JSON");
+        bytes.push(b'\n');
+        match atomic::replace(&self.folder, FILE, &bytes, durability) {
+            Ok(()) => self.saved = self.memory.clone(),
+            Err(error) => log::warn!("what is not money was not saved: {error:#}"),
+        }
+    }
+
+    /// Until when `host` asked for silence, if that is still to come.
+    #[must_use]
+    pub fn banned_until(&self, host: &str, now: Timestamp) -> Option<Timestamp> {
+        later(self.memory.bans.get(host)?, now)
+    }
+
+    /// Until when Telegram asked for silence, if that is still to come.
+    #[must_use]
+    pub fn telegram_until(&self, now: Timestamp) -> Option<Timestamp> {
+        later(self.memory.telegram_until.as_deref()?, now)
+    }
+}
+
+/// The moment, if it lies ahead but not absurdly far: a clock that was set back by years must not
+/// turn a minute's ban into years of silence.
+fn later(moment: &str, now: Timestamp) -> Option<Timestamp> {
+    let until: Timestamp = moment.parse().ok()?;
+    (until > now && until.millis_since(now) <= LONGEST_BAN_MILLIS).then_some(until)
+}
+
+impl RulesV1 {
+    /// The rules as text.
+    #[must_use]
+    pub fn of(rules: &SymbolRules) -> Self {
+        Self {
+            status: rules.status.clone(),
+            step: rules.step.to_string(),
+            min_quantity: rules.min_quantity.to_string(),
+            max_quantity: rules.max_quantity.map(|quantity| quantity.to_string()),
+            min_notional: rules.min_notional.to_string(),
+        }
+    }
+
+    /// The rules, if the text makes sense.
+    #[must_use]
+    pub fn rules(&self) -> Option<SymbolRules> {
+        use crate::trading::money::{Quantity, Step};
+        let quantity = |text: &str| text.parse().ok().and_then(Quantity::new);
+        Some(SymbolRules {
+            status: self.status.clone(),
+            step: self.step.parse().ok().and_then(Step::new)?,
+            min_quantity: quantity(&self.min_quantity)?,
+            max_quantity: match &self.max_quantity {
+                Some(text) => Some(quantity(text)?),
+                None => None,
+            },
+            min_notional: self.min_notional.parse().ok()?,
+        })
+    }
+}
+
+/// Binance's longest ban is three days; one more for clocks.
+const LONGEST_BAN_MILLIS: i64 = 4 * 24 * 60 * 60 * 1000;

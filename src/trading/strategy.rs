@@ -1,0 +1,216 @@
+//! Spread and z-score: the only file of the core where binary floats are computed with.
+//!
+//! The window is summed twice (mean, then deviations) and never updated in place, so that z
+//! depends on the window's candles alone: a start by a timer, which sees twenty of them, and a
+//! replay of a million agree to the last bit.
+
+use super::candle::{Distrust, Legs, Window};
+use super::market::Leg;
+use super::money::Price;
+use super::time::{Interval, Timestamp};
+
+/// How many sample standard deviations the newest spread is from the window's mean.
+/// Always finite: where there is no deviation to speak of, there is no `ZScore`.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct ZScore(f64);
+
+impl ZScore {
+    /// A z-score read back from a file, if it is finite.
+    #[must_use]
+    pub fn new(value: f64) -> Option<Self> {
+        value.is_finite().then_some(Self(value))
+    }
+
+    /// The number itself.
+    #[must_use]
+    pub fn value(self) -> f64 {
+        self.0
+    }
+}
+
+/// What a window says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reading {
+    /// Numerator's close / denominator's close of the newest candle.
+    pub spread: f64,
+    /// Mean of the window's spreads, the newest included.
+    pub mean: f64,
+    /// Sample standard deviation (n - 1) of the window's spreads.
+    pub std: f64,
+    /// (spread - mean) / std; `None` when the deviation is zero or only rounding noise.
+    pub z: Option<ZScore>,
+}
+
+/// One candle as the strategy saw it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// The candle's open time.
+    pub candle: Timestamp,
+    /// What its window said; `None` for an earlier candle whose window could not be trusted.
+    pub reading: Option<Reading>,
+}
+
+impl Observation {
+    /// The candle's z-score, if it has one.
+    #[must_use]
+    pub fn z(&self) -> Option<ZScore> {
+        self.reading.and_then(|reading| reading.z)
+    }
+}
+
+/// When the strategy acts. See [`Thresholds::entry`] and the functions for each comparison.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Thresholds {
+    /// Beyond it (strictly) an entry is made. Standard deviations, greater than `exit`.
+    pub entry: f64,
+    /// At it or past it a holding is sold. Standard deviations, at least 0.
+    pub exit: f64,
+    /// An entry needs the spread to be at least so far from its mean, in basis points of the mean.
+    pub min_edge_bps: f64,
+    /// Beyond it (strictly) a holding is sold at a loss.
+    pub stop: Option<f64>,
+}
+
+impl Thresholds {
+    /// Which leg is cheap enough to buy: the denominator when z is above the entry threshold,
+    /// because the numerator is dear against it; the numerator when z is below its negative.
+    #[must_use]
+    pub fn cheap_leg(&self, z: ZScore) -> Option<Leg> {
+        if z.0 > self.entry {
+            Some(Leg::Denominator)
+        } else if z.0 < -self.entry {
+            Some(Leg::Numerator)
+        } else {
+            None
+        }
+    }
+
+    /// Whether the spread came back, so that what is held on `leg` is sold.
+    #[must_use]
+    pub fn has_returned(&self, leg: Leg, z: ZScore) -> bool {
+        match leg {
+            Leg::Denominator => z.0 <= self.exit,
+            Leg::Numerator => z.0 >= -self.exit,
+        }
+    }
+
+    /// Whether the spread went on against what is held on `leg`, beyond the stop.
+    #[must_use]
+    pub fn is_stopped(&self, leg: Leg, z: ZScore) -> bool {
+        self.stop.is_some_and(|stop| match leg {
+            Leg::Denominator => z.0 > stop,
+            Leg::Numerator => z.0 < -stop,
+        })
+    }
+
+    /// Whether the spread is inside the entry threshold again.
+    #[must_use]
+    pub fn is_calm(&self, z: ZScore) -> bool {
+        self.cheap_leg(z).is_none()
+    }
+
+    /// Whether the way back to the mean is long enough to pay for a trade.
+    #[must_use]
+    pub fn edge_is_enough(&self, reading: &Reading) -> bool {
+        reading.edge_bps() >= self.min_edge_bps
+    }
+}
+
+impl Reading {
+    /// Distance of the spread from its mean, in basis points of the mean.
+    #[must_use]
+    pub fn edge_bps(&self) -> f64 {
+        (self.spread - self.mean).abs() / self.mean * 10_000.0
+    }
+}
+
+/// Looks at every candle after `since` up to `newest`, and always at `newest`.
+///
+/// **Shape**: oldest first, the last one is `newest` and has a reading.
+///
+/// **Errors**: what is wrong with the window of `newest`. An earlier candle whose window cannot be
+/// trusted, or is not there any more, has no reading.
+pub fn observe(
+    legs: &Legs,
+    interval: Interval,
+    since: Option<Timestamp>,
+    newest: Timestamp,
+    length: usize,
+) -> Result<Vec<Observation>, Distrust> {
+    let window = Window::align(legs, interval, newest, length)?;
+    let mut observations: Vec<Observation> = legs
+        .candles(Leg::Numerator)
+        .iter()
+        .map(|candle| candle.open_time)
+        .filter(|at| since.is_some_and(|since| *at > since) && *at < newest)
+        .map(|at| Observation {
+            candle: at,
+            reading: Window::align(legs, interval, at, length)
+                .ok()
+                .map(|w| read(&w)),
+        })
+        .collect();
+    observations.push(Observation {
+        candle: newest,
+        reading: Some(read(&window)),
+    });
+    Ok(observations)
+}
+
+/// What one window says.
+#[must_use]
+pub fn read(window: &Window) -> Reading {
+    let spreads: Vec<f64> = window
+        .closes()
+        .iter()
+        .map(|[n, d]| float(*n) / float(*d))
+        .collect();
+    reading(&spreads)
+}
+
+/// Mean, sample deviation and z-score of the newest of `spreads`.
+///
+/// **Shape**: oldest first, at least two; the newest is included in mean and deviation.
+///
+/// `z` is `None` when the deviation is rounding noise. Each spread is a quotient of two rounded
+/// numbers, so it carries a relative error of at most 3 × 2⁻⁵³ ≈ 3.4e-16; equal prices therefore
+/// show a deviation of at most a few 1e-16 of the mean, and the sums of 500 of them add at most
+/// 500 × 2⁻⁵³ ≈ 5.6e-14. A deviation up to 1e-12 of the mean is taken for noise; a real one of a
+/// single tick of 0.01 on a price of 100,000 is a hundred thousand times that.
+#[must_use]
+pub fn reading(spreads: &[f64]) -> Reading {
+    let count = count(spreads.len());
+    let mean = spreads.iter().sum::<f64>() / count;
+    let squares: f64 = spreads
+        .iter()
+        .map(|spread| (spread - mean) * (spread - mean))
+        .sum();
+    let std = (squares / (count - 1.0)).sqrt();
+    let spread = spreads.last().copied().unwrap_or(f64::NAN);
+    let z = if std <= NOISE * mean.abs() {
+        None
+    } else {
+        ZScore::new((spread - mean) / std)
+    };
+    Reading {
+        spread,
+        mean,
+        std,
+        z,
+    }
+}
+
+/// The double nearest to a price. Parsing rounds correctly; dividing mantissa by power might not.
+fn float(price: Price) -> f64 {
+    price
+        .value()
+        .to_string()
+        .parse()
+        .expect("a decimal is a number")
+}
+
+fn count(length: usize) -> f64 {
+    f64::from(u32::try_from(length).expect("a window has at most 500 candles"))
+}
+
+const NOISE: f64 = 1e-12;
