@@ -87,10 +87,7 @@ fn dispatch(
         Some(Command::Flatten { yes }) => {
             if !yes && !flatten::is_meant(&config)? {
                 let text = "nothing was done".to_owned();
-                return Ok(Some(Answer {
-                    text,
-                    json: json!({ "action": "hold" }),
-                }));
+                return Ok(Some(Answer { text, json: json!({ "action": "hold" }) }));
             }
             step(&config, &http, &stop, now, run::flatten).map(|report| Some(answer(&report)))
         }
@@ -124,13 +121,7 @@ fn step(
     if let Err(stopped) = stop.check("what was done is saved, what was not told waits") {
         return Err(done.err().unwrap_or(stopped));
     }
-    notify::tell(
-        config,
-        http,
-        world.as_mut(),
-        line.as_deref().map_err(|failure| *failure),
-        now,
-    );
+    notify::tell(config, http, world.as_mut(), line.as_deref().map_err(|failure| *failure), now);
     if let Some(world) = &mut world {
         world.outside.save();
     }
@@ -146,10 +137,7 @@ fn answer(report: &Report) -> Answer {
 
 fn document(bytes: &[u8]) -> Answer {
     let text = String::from_utf8_lossy(bytes).trim_end().to_owned();
-    Answer {
-        json: json!({ "text": text }),
-        text,
-    }
+    Answer { json: json!({ "text": text }), text }
 }
 
 fn start_log(options: &Options, environment: &BTreeMap<OsString, OsString>) {
@@ -191,11 +179,7 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
 /// Prints the answer; the code says whether that worked where the answer is all there is.
 fn print_answer(options: &Options, answer: Option<Answer>) -> u8 {
     let Some(answer) = answer else { return 0 };
-    let text = if options.json {
-        answer.json.to_string()
-    } else {
-        answer.text
-    };
+    let text = if options.json { answer.json.to_string() } else { answer.text };
     print_line(&text);
     0
 }
@@ -206,11 +190,7 @@ fn print_failure(options: &Options, failure: &Failure) {
         log::error!("hint: {}", failure.hint);
     }
     if options.json {
-        let Failure {
-            kind,
-            message,
-            hint,
-        } = failure;
+        let Failure { kind, message, hint } = failure;
         print_line(&error_json(kind.code(), kind.name(), message, hint).to_string());
     }
 }

@@ -28,6 +28,7 @@ pub struct Cli {
 
 /// What every command understands.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct Options {
     /// Paper trading: real candles, simulated fills, no order leaves; wins over `DRY_RUN=false`
     #[arg(long, global = true)]

@@ -10,10 +10,7 @@ pub fn now() -> Timestamp {
     #[expect(clippy::disallowed_methods, reason = "the one place")]
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let millis = since_epoch.map_or(0, |elapsed| elapsed.as_millis());
-    i64::try_from(millis)
-        .ok()
-        .and_then(Timestamp::from_millis)
-        .unwrap_or(Timestamp::EPOCH)
+    i64::try_from(millis).ok().and_then(Timestamp::from_millis).unwrap_or(Timestamp::EPOCH)
 }
 
 /// A moment after which no more time is spent.

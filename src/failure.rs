@@ -88,13 +88,12 @@ impl Kind {
     }
 
     /// Whether the failure is told as one: a busy lock is somebody else's run, a stop was asked
-    /// for, a wrong configuration is seen by whoever wrote it (and may name no one to tell).
+    /// for, a wrong configuration is seen by whoever wrote it (and may name no one to tell). A
+    /// refusal waits among the state's own messages, because it must not be lost.
     #[must_use]
     pub fn is_told(self) -> bool {
         match self {
-            Self::Busy | Self::Configuration | Self::Stopped => false,
-            // A refusal waits in the state's own messages: it must not be lost.
-            Self::Refused => false,
+            Self::Busy | Self::Configuration | Self::Stopped | Self::Refused => false,
             Self::Bug
             | Self::Halted
             | Self::Limited
@@ -114,11 +113,7 @@ impl Kind {
 impl Failure {
     /// A failure of any kind.
     pub fn new(kind: Kind, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            hint: hint.into(),
-        }
+        Self { kind, message: message.into(), hint: hint.into() }
     }
 
     /// A wrong configuration.
@@ -133,11 +128,7 @@ impl Failure {
 
     /// No answer, or none that makes sense.
     pub fn unreachable(message: impl Into<String>) -> Self {
-        Self::new(
-            Kind::Unreachable,
-            message,
-            "nothing was done; the next run tries again",
-        )
+        Self::new(Kind::Unreachable, message, "nothing was done; the next run tries again")
     }
 
     /// A file that could not be read or written; the trail of causes becomes the message.

@@ -142,10 +142,7 @@ fn is_journal(surroundings: &Surroundings) -> bool {
 }
 
 fn open(folder: &Path) -> std::io::Result<File> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let path = folder.join("bot.log");
     let file = append_to(&path)?;
     if file.metadata()?.len() < ROTATE_AT {
@@ -167,12 +164,7 @@ fn open(folder: &Path) -> std::io::Result<File> {
 fn append_to(path: &Path) -> std::io::Result<File> {
     let no_trap = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let flags = i32::try_from(no_trap.bits()).unwrap_or_default();
-    File::options()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .custom_flags(flags)
-        .open(path)
+    File::options().append(true).create(true).mode(0o600).custom_flags(flags).open(path)
 }
 
 static FILE: OnceLock<File> = OnceLock::new();

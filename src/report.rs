@@ -11,7 +11,7 @@ use crate::trading::candle::Legs;
 use crate::trading::machine::{Cause, Rules, Signal, Stay, Transition};
 use crate::trading::market::{Leg, Pair, Side};
 use crate::trading::order::{Execution, Fee, Terms};
-use crate::trading::strategy::Reading;
+use crate::trading::strategy::{Reading, ZScore};
 use crate::trading::time::Timestamp;
 
 /// What one start did.
@@ -114,7 +114,7 @@ impl Report {
     #[must_use]
     pub fn about(mut self, candle: Option<Timestamp>, reading: Option<Reading>) -> Self {
         self.candle = candle.map(|candle| candle.to_string());
-        self.z = reading.and_then(|reading| reading.z).map(|z| z.value());
+        self.z = reading.and_then(|reading| reading.z).map(ZScore::value);
         self.spread = reading.map(|reading| reading.spread);
         self.mean = reading.map(|reading| reading.mean);
         self.std = reading.map(|reading| reading.std);
@@ -131,10 +131,7 @@ impl Report {
         if let (Some(z), Some(spread), Some(mean), Some(std)) =
             (self.z, self.spread, self.mean, self.std)
         {
-            let _ = write!(
-                text,
-                "\nz {z:+.4}  (spread {spread:.6}, mean {mean:.6}, std {std:.6})"
-            );
+            let _ = write!(text, "\nz {z:+.4}  (spread {spread:.6}, mean {mean:.6}, std {std:.6})");
         }
         let _ = write!(text, "\n{}: {}", self.step(), self.why);
         if let Some(order) = &self.order {
@@ -158,11 +155,7 @@ impl Report {
     }
 
     fn step(&self) -> String {
-        if self.from == self.to {
-            self.to.clone()
-        } else {
-            format!("{} -> {}", self.from, self.to)
-        }
+        if self.from == self.to { self.to.clone() } else { format!("{} -> {}", self.from, self.to) }
     }
 }
 
@@ -265,16 +258,10 @@ fn why_stay(reason: &Stay, pair: &Pair, rules: &Rules) -> String {
             let (asset, z) = (pair.asset(*leg), z.value());
             match leg {
                 Leg::Denominator => {
-                    format!(
-                        "z {z:.4} is still above {}: {asset} is held",
-                        thresholds.exit
-                    )
+                    format!("z {z:.4} is still above {}: {asset} is held", thresholds.exit)
                 }
                 Leg::Numerator => {
-                    format!(
-                        "z {z:.4} is still below {}: {asset} is held",
-                        negated(thresholds.exit)
-                    )
+                    format!("z {z:.4} is still below {}: {asset} is held", negated(thresholds.exit))
                 }
             }
         }
@@ -288,10 +275,7 @@ fn why_stay(reason: &Stay, pair: &Pair, rules: &Rules) -> String {
             pair.quote()
         ),
         Stay::NoZ => {
-            format!(
-                "the last {} spreads are flat, so there is no z: nothing to do",
-                rules.window
-            )
+            format!("the last {} spreads are flat, so there is no z: nothing to do", rules.window)
         }
         Stay::OrdersToday(leg, z, orders) => format!(
             "z {:.4} says buy {}, but {orders} orders were made today, the most that \
@@ -306,11 +290,7 @@ fn why_stay(reason: &Stay, pair: &Pair, rules: &Rules) -> String {
 fn why_leave(leg: Leg, cause: Cause, newest: Timestamp, pair: &Pair, rules: &Rules) -> String {
     let asset = pair.asset(leg);
     let when = |at: Timestamp| {
-        if at == newest {
-            String::new()
-        } else {
-            format!(" at {at}, while no run took place")
-        }
+        if at == newest { String::new() } else { format!(" at {at}, while no run took place") }
     };
     match cause {
         Cause::Asked => format!("flatten was asked for: {asset} is sold"),
@@ -324,11 +304,7 @@ fn why_leave(leg: Leg, cause: Cause, newest: Timestamp, pair: &Pair, rules: &Rul
                 Leg::Denominator => format!("{} or below", rules.thresholds.exit),
                 Leg::Numerator => format!("{} or above", negated(rules.thresholds.exit)),
             };
-            format!(
-                "z {:.4} came back to {side}{}: {asset} is sold",
-                z.value(),
-                when(at)
-            )
+            format!("z {:.4} came back to {side}{}: {asset} is sold", z.value(), when(at))
         }
         Cause::Stopped(at, z) => format!(
             "z {:.4} went beyond the stop at {}{} against us: {asset} is sold",
@@ -371,10 +347,7 @@ impl DecisionRecord<'_> {
             let candles = self.legs.candles(leg).iter();
             candles
                 .map(|candle| {
-                    json!([
-                        candle.open_time.as_millis(),
-                        candle.close.normalize().to_string()
-                    ])
+                    json!([candle.open_time.as_millis(), candle.close.normalize().to_string()])
                 })
                 .collect::<Vec<_>>()
         };
@@ -455,11 +428,7 @@ pub fn first_start(config: &Config) -> String {
 /// The message of a halt.
 #[must_use]
 pub fn halted(config: &Config, halt: &Halt) -> String {
-    format!(
-        "{}halted: {}. `ouroboros resume` lifts it.",
-        headline(config),
-        halt.reason
-    )
+    format!("{}halted: {}. `ouroboros resume` lifts it.", headline(config), halt.reason)
 }
 
 /// The message of a step that someone wants to know of.
@@ -487,12 +456,7 @@ pub fn news(config: &Config, report: &Report, refused: Option<&str>, book: &Book
 /// What every message begins with.
 #[must_use]
 pub fn headline(config: &Config) -> String {
-    format!(
-        "{} {} {}: ",
-        config.mode.name(),
-        config.pair,
-        config.rules.interval
-    )
+    format!("{} {} {}: ", config.mode.name(), config.pair, config.rules.interval)
 }
 
 fn opposite(leg: Leg) -> Leg {

@@ -29,18 +29,11 @@ pub fn run(
         return Ok(report);
     }
 
-    let market = match world
-        .exchange
-        .view(&want(&past.book, config), &mut world.outside)?
-    {
+    let market = match world.exchange.view(&want(&past.book, config), &mut world.outside)? {
         View::Candles(market) => market,
         View::EndOfData(last) => return end_of_data(world, config, &past, last),
     };
-    if past
-        .book
-        .last_candle
-        .is_some_and(|last| market.newest <= last)
-    {
+    if past.book.last_candle.is_some_and(|last| market.newest <= last) {
         return already_processed(world, config, &past, &market);
     }
 
@@ -66,32 +59,18 @@ pub fn flatten(
     now: Timestamp,
 ) -> Result<Report, Failure> {
     let past = world.load(config)?;
-    let halt = Halt {
-        by: HaltedBy::Person,
-        reason: "flatten was asked for".to_owned(),
-    };
+    let halt = Halt { by: HaltedBy::Person, reason: "flatten was asked for".to_owned() };
     let candle = past.book.last_candle;
     let Some(leg) = past.book.position.holding().map(|holding| holding.leg) else {
         let why = "nothing is held: nothing is sold, and nothing new is bought until `resume`";
-        world.halt(config, past.clone(), halt.reason, now)?;
-        return Ok(Report::new(
-            config,
-            &past.book,
-            Action::Halted,
-            why.to_owned(),
-        ));
+        world.halt(config, &past, halt.reason, now)?;
+        return Ok(Report::new(config, &past.book, Action::Halted, why.to_owned()));
     };
-    let touch = world
-        .exchange
-        .touch(leg, Side::Sell, candle, &mut world.outside)?;
+    let touch = world.exchange.touch(leg, Side::Sell, candle, &mut world.outside)?;
     stop.check("nothing was sold")?;
     let mut step = leave(config, &past.book, touch, leg, false, now)?;
     step.book.halt.get_or_insert(halt);
-    let market = Market {
-        legs: no_candles(),
-        newest: candle.unwrap_or(now),
-        now,
-    };
+    let market = Market { legs: no_candles(), newest: candle.unwrap_or(now), now };
     let decision = Decision {
         signal: machine::Signal::Close,
         transition: Transition::Leave(leg, Cause::Asked),
@@ -119,7 +98,7 @@ fn stand_still(
 ) -> Result<Option<Report>, Failure> {
     let asked = world.store.asked_to_halt();
     let past = match asked {
-        Some(reason) => world.halt(config, past.clone(), reason, now)?,
+        Some(reason) => world.halt(config, past, reason, now)?,
         None => past.clone(),
     };
     let Some(halt) = &past.book.halt else {
@@ -170,19 +149,14 @@ fn already_processed(
     let candle = past.book.last_candle;
     let newest = candle.map_or_else(String::new, |candle| format!(" {candle}"));
     let why = format!("the newest closed candle{newest} was decided on by an earlier run");
-    let reading = observe(market, config, None)
-        .ok()
-        .and_then(|seen| seen.last()?.reading);
+    let reading = observe(market, config, None).ok().and_then(|seen| seen.last()?.reading);
     let report = Report::new(config, &past.book, Action::AlreadyProcessed, why);
     Ok(report.about(candle, reading.filter(|_| candle == Some(market.newest))))
 }
 
 /// A line that a crash kept from the journal is appended by the next run that ends well.
 fn mend_journal(world: &mut World) -> Result<(), Failure> {
-    world
-        .store
-        .complete_journal()
-        .map_err(|error| Failure::storage(&error))
+    world.store.complete_journal().map_err(|error| Failure::storage(&error))
 }
 
 fn observe(
@@ -191,13 +165,7 @@ fn observe(
     since: Option<Timestamp>,
 ) -> Result<Vec<strategy::Observation>, crate::trading::candle::Distrust> {
     let rules = &config.rules;
-    strategy::observe(
-        &market.legs,
-        rules.interval,
-        since,
-        market.newest,
-        rules.window,
-    )
+    strategy::observe(&market.legs, rules.interval, since, market.newest, rules.window)
 }
 
 /// The decision, a pure function of book and candles.
@@ -209,10 +177,7 @@ fn decide(
     match observe(market, config, book.last_candle) {
         Ok(seen) => {
             let reading = seen.last().and_then(|newest| newest.reading);
-            Ok((
-                machine::step(book, &seen, &config.rules, market.now.day()),
-                reading,
-            ))
+            Ok((machine::step(book, &seen, &config.rules, market.now.day()), reading))
         }
         // A recording does not get better by waiting: the candle counts as decided on.
         Err(distrust) if is_replay(config) => Ok((machine::stay_away(book, distrust), None)),
@@ -231,22 +196,13 @@ fn act(
     let candle = market.newest;
     let decided = book.clone().decided(candle, decision.cooling);
     match decision.transition {
-        Transition::Stay(_) => Ok(Step {
-            book: decided,
-            touch: None,
-            order: None,
-            refused: None,
-        }),
+        Transition::Stay(_) => Ok(Step { book: decided, touch: None, order: None, refused: None }),
         Transition::Enter(leg, z) => {
-            let touch = world
-                .exchange
-                .touch(leg, Side::Buy, Some(candle), &mut world.outside)?;
+            let touch = world.exchange.touch(leg, Side::Buy, Some(candle), &mut world.outside)?;
             enter(config, decided, touch, leg, z, candle, market.now)
         }
         Transition::Leave(leg, cause) => {
-            let touch = world
-                .exchange
-                .touch(leg, Side::Sell, Some(candle), &mut world.outside)?;
+            let touch = world.exchange.touch(leg, Side::Sell, Some(candle), &mut world.outside)?;
             let cools = decision.cooling || cause.cools();
             leave(config, &decided, touch, leg, cools, market.now)
         }
@@ -267,10 +223,7 @@ fn enter(
     let touch = Some(touch);
     Ok(match outcome {
         Ok(Outcome::Executed(bought)) => Step {
-            book: book
-                .ordered(today)
-                .entered(leg, &bought, candle, z)
-                .map_err(too_large)?,
+            book: book.ordered(today).entered(leg, &bought, candle, z).map_err(too_large)?,
             touch,
             order: Some((leg, Side::Buy, Some(bought))),
             refused: None,
@@ -282,12 +235,7 @@ fn enter(
             order: Some((leg, Side::Buy, None)),
             refused: None,
         },
-        Err(refusal) => Step {
-            book,
-            touch,
-            order: None,
-            refused: Some(refusal),
-        },
+        Err(refusal) => Step { book, touch, order: None, refused: Some(refusal) },
     })
 }
 
@@ -309,36 +257,24 @@ fn leave(
             let rest = available.minus(sold.quantity).unwrap_or_default();
             let goes_on = order::is_sellable(rest, touch.price, &touch.rules).map_err(too_large)?;
             let book = book.ordered(today).sold(&sold, goes_on, cools, today);
-            (
-                book.map_err(too_large)?,
-                Some((leg, Side::Sell, Some(sold))),
-            )
+            (book.map_err(too_large)?, Some((leg, Side::Sell, Some(sold))))
         }
-        Ok(Sale::Ordered(Outcome::Expired)) => (
-            book.ordered(today).unsold(cools),
-            Some((leg, Side::Sell, None)),
-        ),
+        Ok(Sale::Ordered(Outcome::Expired)) => {
+            (book.ordered(today).unsold(cools), Some((leg, Side::Sell, None)))
+        }
         Ok(Sale::TooSmall) => (book.written_off(cools, today).map_err(too_large)?, None),
         Err(refusal) => {
             let mut book = book.unsold(cools);
             book.refusals = book.refusals.saturating_add(1);
             if book.refusals >= MOST_REFUSALS {
                 let reason = format!("an exit was refused {} times: {refusal}", book.refusals);
-                book.halt = Some(Halt {
-                    by: HaltedBy::Program,
-                    reason,
-                });
+                book.halt = Some(Halt { by: HaltedBy::Program, reason });
             }
             refused = Some(refusal);
             (book, None)
         }
     };
-    Ok(Step {
-        book,
-        touch: Some(touch),
-        order,
-        refused,
-    })
+    Ok(Step { book, touch: Some(touch), order, refused })
 }
 
 /// Commits the step and says what it was.
@@ -351,12 +287,7 @@ fn record(
     decision: &Decision,
     step: Step,
 ) -> Result<Report, Failure> {
-    let Step {
-        book,
-        touch,
-        order,
-        refused,
-    } = step;
+    let Step { book, touch, order, refused } = step;
     let pair = &config.pair;
     let refused = refused.map(|refusal| refusal.to_string());
 

@@ -33,11 +33,7 @@ impl Stop {
     pub fn check(&self, standing: &str) -> Result<(), Failure> {
         if self.is_asked() {
             let message = format!("told to stop by a signal; {standing}");
-            return Err(Failure::new(
-                Kind::Stopped,
-                message,
-                "the next run goes on from here",
-            ));
+            return Err(Failure::new(Kind::Stopped, message, "the next run goes on from here"));
         }
         Ok(())
     }

@@ -50,27 +50,16 @@ impl World {
         let exchange: Box<dyn Exchange> = match &config.mode {
             Mode::Paper => {
                 let binance = Binance::new(http.clone(), config.market_url.clone());
-                Box::new(Paper::new(
-                    binance,
-                    config.pair.clone(),
-                    config.rules.interval,
-                ))
+                Box::new(Paper::new(binance, config.pair.clone(), config.rules.interval))
             }
-            Mode::Replay(recording) => Box::new(Replay::open(
-                recording,
-                &config.pair,
-                config.rules.interval,
-            )?),
+            Mode::Replay(recording) => {
+                Box::new(Replay::open(recording, &config.pair, config.rules.interval)?)
+            }
         };
         let folder = folder(config)?;
         let store = Store::open(&folder)?;
         let outside = Outside::load(&folder);
-        Ok(Self {
-            store,
-            exchange,
-            outside,
-            instance: instance(config),
-        })
+        Ok(Self { store, exchange, outside, instance: instance(config) })
     }
 
     /// What earlier starts left, once it is sure that it belongs to this pair and timeframe.
@@ -92,11 +81,7 @@ impl World {
                 "give the earlier candles, or another `--state-dir` for a new replay",
             ));
         }
-        Ok(Past {
-            book: state.book.clone(),
-            outbox: state.outbox.clone(),
-            is_new: false,
-        })
+        Ok(Past { book: state.book.clone(), outbox: state.outbox.clone(), is_new: false })
     }
 
     /// Makes the book, what is to be told and the record of how it came durable, all or none.
@@ -113,14 +98,10 @@ impl World {
         // Without anyone to tell, nothing would ever be taken out again.
         if config.telegram.is_some() {
             let first = past.is_new.then(|| report::first_start(config));
-            first
-                .into_iter()
-                .chain(news)
-                .for_each(|text| outbox.add(text));
+            first.into_iter().chain(news).for_each(|text| outbox.add(text));
         }
         let candles = self.exchange.fingerprint(book.last_candle);
-        self.store
-            .commit(identity(config, candles), book, outbox, record)?;
+        self.store.commit(identity(config, candles), book, outbox, record)?;
         Ok(())
     }
 
@@ -128,20 +109,17 @@ impl World {
     pub fn halt(
         &mut self,
         config: &Config,
-        past: Past,
+        past: &Past,
         reason: String,
         now: Timestamp,
     ) -> Result<Past, Failure> {
-        let halt = Halt {
-            by: HaltedBy::Person,
-            reason,
-        };
+        let halt = Halt { by: HaltedBy::Person, reason };
         let mut book = past.book.clone();
         let news = report::halted(config, &halt);
         let record = report::halt_record(now, &halt);
         // A halt of the program itself needs more than a person's `halt` to be forgotten.
         book.halt.get_or_insert(halt);
-        self.commit(config, &past, book, Some(news), &record)?;
+        self.commit(config, past, book, Some(news), &record)?;
         self.store.forget_halt()?;
         self.load(config)
     }
@@ -184,13 +162,7 @@ pub fn check_identity(state: &State, config: &Config) -> Result<(), Failure> {
     if state.identity == expected {
         return Ok(());
     }
-    let Identity {
-        numerator,
-        denominator,
-        timeframe,
-        mode,
-        ..
-    } = &state.identity;
+    let Identity { numerator, denominator, timeframe, mode, .. } = &state.identity;
     Err(Failure::configuration(
         format!(
             "the {mode} book in `{}` belongs to {numerator} and {denominator} at {timeframe}, \
@@ -221,9 +193,7 @@ fn resolved(state_dir: &Path) -> Result<PathBuf, Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(state_dir.to_owned()),
         Err(error) if error.kind() != std::io::ErrorKind::NotADirectory => {
             let error = anyhow::Error::new(error);
-            Err(Failure::storage(
-                &error.context(format!("failed to look at `{shown}`")),
-            ))
+            Err(Failure::storage(&error.context(format!("failed to look at `{shown}`"))))
         }
         Ok(_) | Err(_) => Err(Failure::configuration(
             format!("the state directory `{shown}` is not a directory"),
@@ -244,13 +214,7 @@ fn identity(config: &Config, candles: Option<String>) -> Identity {
 
 /// Account, pair and timeframe in ten characters. On paper there is no account.
 fn instance(config: &Config) -> String {
-    let Identity {
-        mode,
-        numerator,
-        denominator,
-        timeframe,
-        ..
-    } = identity(config, None);
+    let Identity { mode, numerator, denominator, timeframe, .. } = identity(config, None);
     let named = format!("{mode}\n{numerator}\n{denominator}\n{timeframe}");
     let mut hash = hex(&Sha256::digest(named));
     hash.truncate(10);

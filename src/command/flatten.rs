@@ -28,8 +28,5 @@ fn held(config: &Config, book: &Book) -> Option<String> {
     let holding = book.position.holding()?;
     let asset = config.pair.asset(holding.leg);
     let quantity = book.available().unwrap_or(holding.quantity);
-    Some(format!(
-        "sell {quantity} {asset} ({}) and halt",
-        config.mode.name()
-    ))
+    Some(format!("sell {quantity} {asset} ({}) and halt", config.mode.name()))
 }

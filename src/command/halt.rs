@@ -22,11 +22,7 @@ pub fn halt(
 ) -> Result<Answer, Failure> {
     let reason = match reason.join(" ").trim() {
         "" => "asked for by hand".to_owned(),
-        words => words
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(MOST_REASON)
-            .collect(),
+        words => words.chars().filter(|c| !c.is_control()).take(MOST_REASON).collect(),
     };
     // Another pair's book must not be halted by mistake.
     world::peek(config)?;
@@ -37,7 +33,7 @@ pub fn halt(
             if past.book.halt.is_some() {
                 world.store.forget_halt()?;
             } else {
-                world.halt(config, past, reason.clone(), now)?;
+                world.halt(config, &past, reason.clone(), now)?;
             }
             "halted: no new order leaves until `ouroboros resume`".to_owned()
         }
@@ -49,10 +45,7 @@ pub fn halt(
         Err(failure) => return Err(failure),
     };
     let json = json!({ "mode": config.mode.name(), "halted": reason });
-    Ok(Answer {
-        text: format!("{text}\nreason: {reason}"),
-        json,
-    })
+    Ok(Answer { text: format!("{text}\nreason: {reason}"), json })
 }
 
 const MOST_REASON: usize = 500;

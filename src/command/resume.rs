@@ -18,7 +18,7 @@ pub fn resume(config: &Config, http: &Http, now: Timestamp) -> Result<Answer, Fa
     let mut past = world.load(config)?;
     if let Some(reason) = world.store.asked_to_halt() {
         // Recorded even though it is lifted at once: the journal has every halt.
-        past = world.halt(config, past, reason, now)?;
+        past = world.halt(config, &past, reason, now)?;
     }
     let Some(halt) = past.book.halt.clone() else {
         return Ok(Answer {
@@ -29,18 +29,9 @@ pub fn resume(config: &Config, http: &Http, now: Timestamp) -> Result<Answer, Fa
     let mut book = past.book.clone();
     book.halt = None;
     book.refusals = 0;
-    world.commit(
-        config,
-        &past,
-        book,
-        None,
-        &report::resume_record(now, &halt),
-    )?;
+    world.commit(config, &past, book, None, &report::resume_record(now, &halt))?;
     Ok(Answer {
-        text: format!(
-            "resumed; it had been halted for this reason: {}",
-            halt.reason
-        ),
+        text: format!("resumed; it had been halted for this reason: {}", halt.reason),
         json: json!({ "mode": config.mode.name(), "lifted": halt.reason }),
     })
 }

@@ -32,18 +32,10 @@ pub fn status(config: &Config, now: Timestamp) -> Result<Answer, Failure> {
     if state.is_none() {
         text.push_str(", no run yet");
     }
-    let _ = write!(
-        text,
-        "\nstate          {}",
-        state_name(&book.position, pair)
-    );
+    let _ = write!(text, "\nstate          {}", state_name(&book.position, pair));
     if let Some(holding) = book.position.holding() {
         let asset = pair.asset(holding.leg);
-        let _ = write!(
-            text,
-            "\nheld           {} {asset}",
-            on_the_book(book, holding)
-        );
+        let _ = write!(text, "\nheld           {} {asset}", on_the_book(book, holding));
         let _ = write!(
             text,
             "\n  bought       at {} on the candle {}, z {:.4}",
@@ -53,9 +45,7 @@ pub fn status(config: &Config, now: Timestamp) -> Result<Answer, Failure> {
         );
         let _ = write!(text, "\n  cost         {} {quote}", holding.cost);
     }
-    let last = book
-        .last_candle
-        .map_or_else(|| "none".to_owned(), |candle| candle.to_string());
+    let last = book.last_candle.map_or_else(|| "none".to_owned(), |candle| candle.to_string());
     let _ = write!(text, "\nlast candle    {last}");
     let _ = write!(text, "\npaper balance  {} {quote}", book.cash);
     let _ = write!(
@@ -73,12 +63,7 @@ pub fn status(config: &Config, now: Timestamp) -> Result<Answer, Failure> {
         };
         let _ = write!(text, "\nhalted         {by}: {reason}");
     }
-    text.push_str(&outside_lines(
-        config,
-        state.as_ref(),
-        &Outside::load(&folder),
-        now,
-    ));
+    text.push_str(&outside_lines(config, state.as_ref(), &Outside::load(&folder), now));
     Ok(Answer { text, json })
 }
 
@@ -120,10 +105,7 @@ fn on_the_book(book: &Book, holding: &Holding) -> Quantity {
 
 fn dust(book: &Book) -> impl Iterator<Item = (crate::trading::market::Leg, Quantity)> + '_ {
     use crate::trading::market::Leg;
-    Leg::BOTH
-        .into_iter()
-        .map(|leg| (leg, book.dust.of(leg)))
-        .filter(|(_, dust)| !dust.is_zero())
+    Leg::BOTH.into_iter().map(|leg| (leg, book.dust.of(leg))).filter(|(_, dust)| !dust.is_zero())
 }
 
 fn outside_lines(
@@ -135,18 +117,10 @@ fn outside_lines(
     let mut text = String::new();
     let delivered = outside.memory.delivered;
     let waiting = state.map_or(0, |state| {
-        state
-            .outbox
-            .waiting
-            .iter()
-            .filter(|message| message.number > delivered)
-            .count()
+        state.outbox.waiting.iter().filter(|message| message.number > delivered).count()
     });
     if waiting > 0 {
-        let _ = write!(
-            text,
-            "\nto be told     {waiting} messages wait for Telegram"
-        );
+        let _ = write!(text, "\nto be told     {waiting} messages wait for Telegram");
     }
     if let Some(failure) = &outside.memory.failure {
         let _ = write!(
@@ -156,14 +130,9 @@ fn outside_lines(
         );
     }
     let host = config.market_url.origin().ascii_serialization();
-    let banned = outside
-        .banned_until(&host, now)
-        .filter(|_| config.mode == Mode::Paper);
+    let banned = outside.banned_until(&host, now).filter(|_| config.mode == Mode::Paper);
     if let Some(until) = banned {
-        let _ = write!(
-            text,
-            "\nsilence        the exchange wants no request before {until}"
-        );
+        let _ = write!(text, "\nsilence        the exchange wants no request before {until}");
     }
     text
 }

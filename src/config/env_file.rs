@@ -10,11 +10,8 @@ use std::collections::BTreeMap;
 /// **Errors**: a sentence that names the line.
 pub(super) fn parse(bytes: &[u8]) -> Result<BTreeMap<String, String>, String> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        let line = 1 + bytes[..error.valid_up_to()]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count();
-        format!("line {line} is not UTF-8")
+        let before = bytes.split_at(error.valid_up_to()).0;
+        format!("line {} is not UTF-8", before.split(|byte| *byte == b'\n').count())
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut variables = BTreeMap::new();
@@ -32,14 +29,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<BTreeMap<String, String>, String> {
         };
         let name = name.strip_prefix("export ").unwrap_or(name).trim();
         if !is_name(name) {
-            return Err(format!(
-                "line {number} does not begin with a variable's name and `=`"
-            ));
+            return Err(format!("line {number} does not begin with a variable's name and `=`"));
         }
-        if variables
-            .insert(name.to_owned(), unquoted(value.trim()).to_owned())
-            .is_some()
-        {
+        if variables.insert(name.to_owned(), unquoted(value.trim()).to_owned()).is_some() {
             return Err(format!("line {number} sets `{name}` a second time"));
         }
     }
@@ -48,17 +40,13 @@ pub(super) fn parse(bytes: &[u8]) -> Result<BTreeMap<String, String>, String> {
 
 fn is_name(name: &str) -> bool {
     let mut bytes = name.bytes();
-    bytes
-        .next()
-        .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+    bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 fn unquoted(value: &str) -> &str {
     for quote in ['"', '\''] {
-        let inner = value
-            .strip_prefix(quote)
-            .and_then(|rest| rest.strip_suffix(quote));
+        let inner = value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
         if let Some(inner) = inner {
             return inner;
         }
@@ -86,17 +74,11 @@ mod tests {
     #[test]
     fn what_is_not_a_line_of_a_variable_is_named_without_its_text() {
         for (file, expected) in [
-            (
-                &b"A=1\nsecret"[..],
-                "line 2 has no `=`; expected `NAME=value`",
-            ),
+            (&b"A=1\nsecret"[..], "line 2 has no `=`; expected `NAME=value`"),
             (b"A=1\nA=2", "line 2 sets `A` a second time"),
             (b"A=1\0", "line 1 contains a NUL byte"),
             (b"A=1\n\xff=2", "line 2 is not UTF-8"),
-            (
-                b"A B=1",
-                "line 1 does not begin with a variable's name and `=`",
-            ),
+            (b"A B=1", "line 1 does not begin with a variable's name and `=`"),
         ] {
             assert_eq!(parse(file).unwrap_err(), expected);
         }

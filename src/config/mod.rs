@@ -105,17 +105,11 @@ pub struct Variable {
 }
 
 const fn plain(name: &'static str) -> Variable {
-    Variable {
-        name,
-        is_secret: false,
-    }
+    Variable { name, is_secret: false }
 }
 
 const fn secret(name: &'static str) -> Variable {
-    Variable {
-        name,
-        is_secret: true,
-    }
+    Variable { name, is_secret: true }
 }
 
 /// Every variable that is understood. README and `.env.example` list the same; a test compares.
@@ -207,11 +201,8 @@ impl Config {
                 .filter(|bound| !bound.is_zero()),
         };
         let lookback_default = window.saturating_add(80).max(100);
-        let lookback = settings.whole(
-            "LOOKBACK_LIMIT",
-            lookback_default,
-            window.saturating_add(1)..=999,
-        )?;
+        let lookback =
+            settings.whole("LOOKBACK_LIMIT", lookback_default, window.saturating_add(1)..=999)?;
         let opening_balance = settings.amount("PAPER_BALANCE_USDT", 1000)?;
 
         // Live trading's own variables are checked in paper mode too, so that the day it goes
@@ -240,9 +231,8 @@ impl Config {
                 .or(settings.path("STATE_DIR")?)
                 .unwrap_or_else(|| PathBuf::from("state")),
         };
-        let logs_dir = settings
-            .first_path("LOGS_DIRECTORY")?
-            .unwrap_or_else(|| state_dir.join("logs"));
+        let logs_dir =
+            settings.first_path("LOGS_DIRECTORY")?.unwrap_or_else(|| state_dir.join("logs"));
         warnings.extend(settings.misspelt());
         Ok(Self {
             mode,
@@ -281,9 +271,7 @@ fn read_env_file(
         }
     };
     if std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0) {
-        warnings.push(format!(
-            "others may read `{shown}`; `chmod 600 {shown}` keeps its secrets"
-        ));
+        warnings.push(format!("others may read `{shown}`; `chmod 600 {shown}` keeps its secrets"));
     }
     env_file::parse(&bytes).map_err(|why| {
         Failure::configuration(

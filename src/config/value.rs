@@ -61,11 +61,7 @@ impl Settings {
     }
 
     pub(super) fn dry_run(&self) -> Result<bool, Failure> {
-        match self
-            .text("DRY_RUN")?
-            .map(str::to_ascii_lowercase)
-            .as_deref()
-        {
+        match self.text("DRY_RUN")?.map(str::to_ascii_lowercase).as_deref() {
             None | Some("true") => Ok(true),
             Some("false") => Ok(false),
             Some(_) => Err(self.refused("DRY_RUN", "`true` or `false`")),
@@ -98,10 +94,7 @@ impl Settings {
         });
         parts
             .and_then(|(base, quote)| {
-                Some(Symbol {
-                    base: Asset::new(base)?,
-                    quote: Asset::new(quote)?,
-                })
+                Some(Symbol { base: Asset::new(base)?, quote: Asset::new(quote)? })
             })
             .filter(|symbol| symbol.base != symbol.quote)
             .ok_or_else(|| self.refused(name, "a symbol in capital letters such as `BTC/USDT`"))
@@ -125,13 +118,10 @@ impl Settings {
             return Ok(default);
         };
         let plain = text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse()
-            .ok()
-            .filter(|value| plain && allowed.contains(value))
-            .ok_or_else(|| {
-                let (least, most) = (allowed.start(), allowed.end());
-                self.refused(name, &format!("a whole number from {least} to {most}"))
-            })
+        text.parse().ok().filter(|value| plain && allowed.contains(value)).ok_or_else(|| {
+            let (least, most) = (allowed.start(), allowed.end());
+            self.refused(name, &format!("a whole number from {least} to {most}"))
+        })
     }
 
     /// A count that is off when it is 0.
@@ -155,15 +145,9 @@ impl Settings {
             None => Some(Decimal::from(default)),
             Some(text) => plain_decimal(text, 12, DECIMALS),
         };
-        value
-            .filter(|value| !value.is_zero())
-            .and_then(Amount::new)
-            .ok_or_else(|| {
-                self.refused(
-                    name,
-                    "an amount above 0 with at most 8 decimals such as `150`",
-                )
-            })
+        value.filter(|value| !value.is_zero()).and_then(Amount::new).ok_or_else(|| {
+            self.refused(name, "an amount above 0 with at most 8 decimals such as `150`")
+        })
     }
 
     /// An amount that is off when it is 0.
@@ -175,10 +159,7 @@ impl Settings {
             .and_then(Amount::new)
             .map(|amount| Some(amount).filter(|amount| *amount > Amount::ZERO))
             .ok_or_else(|| {
-                self.refused(
-                    name,
-                    "0 for off, or an amount with at most 8 decimals such as `50`",
-                )
+                self.refused(name, "0 for off, or an amount with at most 8 decimals such as `50`")
             })
     }
 
@@ -188,10 +169,7 @@ impl Settings {
             Some(text) => plain_decimal(text, 4, 4),
         };
         value.and_then(BasisPoints::new).ok_or_else(|| {
-            self.refused(
-                name,
-                "basis points from 0 to 9999 with at most 4 decimals such as `7.5`",
-            )
+            self.refused(name, "basis points from 0 to 9999 with at most 4 decimals such as `7.5`")
         })
     }
 
@@ -255,9 +233,7 @@ impl Settings {
         if !token.bytes().all(plain) {
             return Err(self.refused("TELEGRAM_BOT_TOKEN", "a token as BotFather gives it"));
         }
-        let is_channel = chat_id
-            .strip_prefix('@')
-            .is_some_and(|name| !name.is_empty());
+        let is_channel = chat_id.strip_prefix('@').is_some_and(|name| !name.is_empty());
         if chat_id.parse::<i64>().is_err() && !is_channel {
             return Err(self.refused("TELEGRAM_CHAT_ID", "a number or `@channel`"));
         }
@@ -277,10 +253,7 @@ impl Settings {
         self.whole("SETTLE_SECONDS", 660, 60..=86_400)?;
         for name in ["BINANCE_API_KEY", "BINANCE_API_SECRET"] {
             let blank = |byte: u8| byte.is_ascii_whitespace() || byte.is_ascii_control();
-            if self
-                .text(name)?
-                .is_some_and(|secret| secret.bytes().any(blank))
-            {
+            if self.text(name)?.is_some_and(|secret| secret.bytes().any(blank)) {
                 return Err(self.refused(name, "a key without blanks, as Binance shows it"));
             }
         }
@@ -296,29 +269,19 @@ impl Settings {
 
     /// Names in the file that are nearly one of ours: a limit that is misspelt does not bind.
     pub(super) fn misspelt(&self) -> Vec<String> {
-        let names = self
-            .file
-            .keys()
-            .filter(|name| !VARIABLES.iter().any(|it| it.name == *name));
+        let names = self.file.keys().filter(|name| !VARIABLES.iter().any(|it| it.name == *name));
         names
             .filter_map(|name| {
-                let meant = VARIABLES
-                    .iter()
-                    .find(|it| strsim::damerau_levenshtein(it.name, name) <= 2)?;
-                Some(format!(
-                    "`{name}` is not a variable; did you mean `{}`?",
-                    meant.name
-                ))
+                let meant =
+                    VARIABLES.iter().find(|it| strsim::damerau_levenshtein(it.name, name) <= 2)?;
+                Some(format!("`{name}` is not a variable; did you mean `{}`?", meant.name))
             })
             .collect()
     }
 }
 
 fn half_set(set: &str, missing: &str) -> Failure {
-    Failure::configuration(
-        format!("`{set}` is set but `{missing}` is not"),
-        "set both, or neither",
-    )
+    Failure::configuration(format!("`{set}` is set but `{missing}` is not"), "set both, or neither")
 }
 
 /// Digits with at most one dot between them: no sign, exponent, blank or comma.
@@ -326,9 +289,7 @@ fn plain_decimal(text: &str, most_digits: usize, most_decimals: u32) -> Option<D
     let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let fits = whole.len() <= most_digits && u32::try_from(decimals.len()).ok()? <= most_decimals;
-    (digits(whole) && digits(decimals) && fits)
-        .then(|| text.parse().ok())
-        .flatten()
+    (digits(whole) && digits(decimals) && fits).then(|| text.parse().ok()).flatten()
 }
 
 fn is_loopback(url: &Url) -> bool {

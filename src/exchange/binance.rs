@@ -36,11 +36,7 @@ impl Binance {
     /// Asks at `base`.
     #[must_use]
     pub fn new(http: Http, base: Url) -> Self {
-        Self {
-            http,
-            base,
-            deadline: Deadline::after(ALL_QUESTIONS),
-        }
+        Self { http, base, deadline: Deadline::after(ALL_QUESTIONS) }
     }
 
     /// The newest `limit` candles of each symbol, asked for at the same time.
@@ -54,10 +50,8 @@ impl Binance {
         outside: &mut Outside,
     ) -> Result<Vec<Result<Klines, Fault>>, Failure> {
         let query = |symbol: &String| format!("symbol={symbol}&interval={interval}&limit={limit}");
-        let paths: Vec<(String, String)> = symbols
-            .iter()
-            .map(|symbol| (KLINES.to_owned(), query(symbol)))
-            .collect();
+        let paths: Vec<(String, String)> =
+            symbols.iter().map(|symbol| (KLINES.to_owned(), query(symbol))).collect();
         let answers = self.get(&paths, outside)?;
         let mut klines = Vec::new();
         for (answer, symbol) in answers.into_iter().zip(symbols) {
@@ -139,9 +133,7 @@ impl Binance {
         outside: &mut Outside,
     ) -> Result<Vec<Answer>, Failure> {
         self.respect_ban(outside)?;
-        let requests = paths
-            .iter()
-            .map(|(path, query)| Request::get(self.url(path, query)));
+        let requests = paths.iter().map(|(path, query)| Request::get(self.url(path, query)));
         let deadline = self.deadline.within(ONE_QUESTION);
         let answers = self.http.ask(requests.collect(), deadline);
         self.http.stop().check(NOTHING_DONE)?;
@@ -150,10 +142,7 @@ impl Binance {
         for answer in answers.iter().flatten() {
             if let Some(weight) = answer.used_weight {
                 outside.memory.used_weight = Some(weight);
-                log::info!(
-                    "{} counts a used weight of {weight} for this minute",
-                    self.host()
-                );
+                log::info!("{} counts a used weight of {weight} for this minute", self.host());
             }
             if matches!(answer.status, 418 | 429) {
                 return Err(self.note_ban(answer, outside));
@@ -164,11 +153,7 @@ impl Binance {
             let asked = format!("{} was asked for {path}?{query}", self.host());
             let answer =
                 answer.map_err(|error| Failure::unreachable(format!("{asked}: {error:#}")))?;
-            log::debug!(
-                "{asked}: {} with {} bytes",
-                answer.status,
-                answer.body.len()
-            );
+            log::debug!("{asked}: {} with {} bytes", answer.status, answer.body.len());
             if answer.status != 200 {
                 return Err(refused_question(&asked, &answer));
             }
@@ -187,15 +172,14 @@ impl Binance {
 
     /// The exchange's time of an answer: its own `Date`, or else asked for.
     fn time_of(&self, answer: &Answer, outside: &mut Outside) -> Result<Timestamp, Failure> {
-        let (at, received) = match answer.date {
-            Some(date) => (date, answer.received),
-            None => {
-                let answer = self.get_one(TIME, String::new(), outside)?;
-                let time = wire::server_time(&answer.body).ok_or_else(|| {
-                    Failure::unreachable(format!("{} does not tell the time", self.host()))
-                })?;
-                (time, answer.received)
-            }
+        let (at, received) = if let Some(date) = answer.date {
+            (date, answer.received)
+        } else {
+            let answer = self.get_one(TIME, String::new(), outside)?;
+            let time = wire::server_time(&answer.body).ok_or_else(|| {
+                Failure::unreachable(format!("{} does not tell the time", self.host()))
+            })?;
+            (time, answer.received)
         };
         let offset = at.millis_since(received);
         outside.memory.clock_offset_ms = Some(offset);
@@ -256,12 +240,7 @@ fn refused_question(asked: &str, answer: &Answer) -> Failure {
         Some(error) => Failure::unreachable(format!(
             "{asked}: HTTP {status}, code {}, {}",
             error.code,
-            error
-                .msg
-                .chars()
-                .filter(|c| !c.is_control())
-                .take(200)
-                .collect::<String>()
+            error.msg.chars().filter(|c| !c.is_control()).take(200).collect::<String>()
         )),
         None => Failure::unreachable(format!("{asked}: HTTP {status}")),
     }

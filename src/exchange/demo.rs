@@ -37,20 +37,11 @@ pub fn candles() -> [Vec<Candle>; 2] {
                 (open.max(close), open.min(close))
             } else {
                 let wick = |random: &mut Random| 1.0 + 0.0006 * random.bell().abs();
-                (
-                    open.max(close) * wick(&mut random),
-                    open.min(close) / wick(&mut random),
-                )
+                (open.max(close) * wick(&mut random), open.min(close) / wick(&mut random))
             };
             if !GAP.contains(&number) {
                 let [open, high, low, close] = [open, high, low, close].map(cents);
-                candles.push(Candle {
-                    open_time,
-                    open,
-                    high,
-                    low,
-                    close,
-                });
+                candles.push(Candle { open_time, open, high, low, close });
             }
         }
         before = close;
@@ -60,15 +51,12 @@ pub fn candles() -> [Vec<Candle>; 2] {
 
 /// Rounded to the tick of both symbols.
 fn cents(price: f64) -> Decimal {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "prices of the sample are far below 2^53"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "prices of the sample are far below 2^53")]
     let cents = (price * 100.0 + 0.5) as i64;
     Decimal::new(cents, 2)
 }
 
-/// SplitMix64. **Source**: Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
+/// `SplitMix64`. **Source**: Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
 /// 2014.
 struct Random(u64);
 

@@ -26,11 +26,7 @@ pub fn read(folder: &Path, symbol: &Symbol, interval: Interval) -> Result<Vec<Ca
         let text = text(path).map_err(|why| damaged(&format!("`{}` {why}", path.display())))?;
         let in_file = candles(&text)
             .map_err(|(line, why)| damaged(&format!("`{}`, line {line}: {why}", path.display())))?;
-        rows.extend(in_file.into_iter().map(|(line, candle)| Row {
-            candle,
-            file: number,
-            line,
-        }));
+        rows.extend(in_file.into_iter().map(|(line, candle)| Row { candle, file: number, line }));
     }
     // Stable, so that of two equal rows the earlier file's stays.
     rows.sort_by_key(|row| row.candle.open_time);
@@ -67,16 +63,9 @@ fn files(folder: &Path, symbol: &Symbol, interval: Interval) -> Result<Vec<PathB
     let prefix = format!("{}-{interval}-", symbol.code());
     let mut files = Vec::new();
     for entry in entries {
-        let path = entry
-            .map_err(|error| damaged(&format!("`{shown}`: {error}")))?
-            .path();
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        let is_dump = path
-            .extension()
-            .is_some_and(|end| end == "csv" || end == "zip");
+        let path = entry.map_err(|error| damaged(&format!("`{shown}`: {error}")))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let is_dump = path.extension().is_some_and(|end| end == "csv" || end == "zip");
         if name.starts_with(&prefix) && is_dump {
             files.push(path);
         }
@@ -107,10 +96,7 @@ fn candles(text: &str) -> Result<Vec<(usize, Candle)>, (usize, String)> {
             continue;
         }
         let candle = candle(line).map_err(|why| (number, why))?;
-        if candles
-            .last()
-            .is_some_and(|(_, last)| last.open_time > candle.open_time)
-        {
+        if candles.last().is_some_and(|(_, last)| last.open_time > candle.open_time) {
             return Err((number, "is older than the line before it".to_owned()));
         }
         candles.push((number, candle));
@@ -214,10 +200,7 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
 }
 
 fn damaged(what: &str) -> Failure {
-    Failure::untrusted(
-        what,
-        "nothing was changed; fetch the file anew, or take it away",
-    )
+    Failure::untrusted(what, "nothing was changed; fetch the file anew, or take it away")
 }
 
 /// A year of one-second candles is about 4 GB; a month of one-minute candles 6 MB.

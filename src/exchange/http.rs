@@ -61,21 +61,13 @@ impl Request {
     /// A question.
     #[must_use]
     pub fn get(url: Url) -> Self {
-        Self {
-            method: Method::GET,
-            url,
-            body: None,
-        }
+        Self { method: Method::GET, url, body: None }
     }
 
     /// A message.
     #[must_use]
     pub fn post(url: Url, content_type: &'static str, body: String) -> Self {
-        Self {
-            method: Method::POST,
-            url,
-            body: Some((content_type, body)),
-        }
+        Self { method: Method::POST, url, body: Some((content_type, body)) }
     }
 }
 
@@ -100,11 +92,7 @@ impl Http {
             .build()
             .map_err(|error| {
                 let error = anyhow::Error::new(error.without_url());
-                Failure::new(
-                    crate::failure::Kind::Bug,
-                    format!("no HTTP client: {error:#}"),
-                    BUG,
-                )
+                Failure::new(crate::failure::Kind::Bug, format!("no HTTP client: {error:#}"), BUG)
             })?;
         // Dropping the last handle joins the client's thread, which may sit in a name lookup that
         // nothing can interrupt. The process ends when the run does; it waits for no lookup.
@@ -138,22 +126,13 @@ impl Http {
                 Err(_) => break,
             }
         }
-        let why = if self.stop.is_asked() {
-            "told to stop"
-        } else {
-            "no answer in time"
-        };
-        answers
-            .into_iter()
-            .map(|answer| answer.unwrap_or_else(|| Err(anyhow!(why))))
-            .collect()
+        let why = if self.stop.is_asked() { "told to stop" } else { "no answer in time" };
+        answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(anyhow!(why)))).collect()
     }
 
     /// Sends one request.
     pub fn ask_one(&self, request: Request, deadline: Deadline) -> anyhow::Result<Answer> {
-        self.ask(vec![request], deadline)
-            .pop()
-            .context("no answer")?
+        self.ask(vec![request], deadline).pop().context("no answer")?
     }
 
     /// Waits, but not longer than until the run is told to stop.
@@ -172,9 +151,7 @@ impl Http {
 }
 
 fn tls(extra_roots: Option<&Path>) -> anyhow::Result<rustls::ClientConfig> {
-    let mut roots = rustls::RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
+    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(path) = extra_roots {
         let shown = path.display();
         let mut found = 0;
@@ -182,9 +159,7 @@ fn tls(extra_roots: Option<&Path>) -> anyhow::Result<rustls::ClientConfig> {
             .with_context(|| format!("failed to read `{shown}`"))?;
         for certificate in certificates {
             let certificate = certificate.with_context(|| format!("failed to read `{shown}`"))?;
-            roots
-                .add(certificate)
-                .with_context(|| format!("a certificate of `{shown}`"))?;
+            roots.add(certificate).with_context(|| format!("a certificate of `{shown}`"))?;
             found += 1;
         }
         anyhow::ensure!(found > 0, "`{shown}` holds no certificate");
@@ -198,9 +173,7 @@ fn tls(extra_roots: Option<&Path>) -> anyhow::Result<rustls::ClientConfig> {
 }
 
 fn send(client: &Client, request: Request, deadline: Deadline) -> anyhow::Result<Answer> {
-    let mut builder = client
-        .request(request.method, request.url)
-        .timeout(deadline.left());
+    let mut builder = client.request(request.method, request.url).timeout(deadline.left());
     if let Some((content_type, body)) = request.body {
         builder = builder.header("content-type", content_type).body(body);
     }
@@ -213,14 +186,7 @@ fn send(client: &Client, request: Request, deadline: Deadline) -> anyhow::Result
     let used_weight =
         header(headers, "x-mbx-used-weight-1m").and_then(|weight| weight.parse().ok());
     let body = body(response, deadline)?;
-    Ok(Answer {
-        status,
-        date,
-        received,
-        retry_after,
-        used_weight,
-        body,
-    })
+    Ok(Answer { status, date, received, retry_after, used_weight, body })
 }
 
 fn body(mut response: Response, deadline: Deadline) -> anyhow::Result<Vec<u8>> {
@@ -233,10 +199,7 @@ fn body(mut response: Response, deadline: Deadline) -> anyhow::Result<Vec<u8>> {
             0 => return Ok(body),
             length => body.extend_from_slice(&chunk[..length]),
         }
-        anyhow::ensure!(
-            body.len() <= MOST_BODY_BYTES,
-            "the body has more than 1 MiB"
-        );
+        anyhow::ensure!(body.len() <= MOST_BODY_BYTES, "the body has more than 1 MiB");
     }
 }
 

@@ -23,11 +23,7 @@ impl Paper {
     /// Watches `pair`'s candles of `interval`.
     #[must_use]
     pub fn new(binance: Binance, pair: Pair, interval: Interval) -> Self {
-        Self {
-            binance,
-            pair,
-            interval,
-        }
+        Self { binance, pair, interval }
     }
 
     fn distrust(&self, distrust: &Distrust) -> Failure {
@@ -50,13 +46,8 @@ impl Paper {
         limit: usize,
         outside: &mut Outside,
     ) -> Result<Vec<Klines>, Failure> {
-        let symbols: Vec<String> = legs
-            .iter()
-            .map(|leg| self.pair.symbol(*leg).code())
-            .collect();
-        let answers = self
-            .binance
-            .klines(&symbols, self.interval, limit, outside)?;
+        let symbols: Vec<String> = legs.iter().map(|leg| self.pair.symbol(*leg).code()).collect();
+        let answers = self.binance.klines(&symbols, self.interval, limit, outside)?;
         answers
             .into_iter()
             .zip(legs)
@@ -79,24 +70,10 @@ impl Paper {
         }
         let symbols = Leg::BOTH.map(|leg| self.pair.symbol(leg).code());
         let rules = self.binance.rules(&symbols, outside)?;
-        let kept = symbols
-            .iter()
-            .cloned()
-            .zip(rules.iter().map(RulesV1::of))
-            .collect();
-        outside.memory.rules = Some(KnownRules {
-            at: now.to_string(),
-            host,
-            symbols: kept,
-        });
-        let position = symbols
-            .iter()
-            .position(|symbol| *symbol == wanted)
-            .unwrap_or(0);
-        Ok(rules
-            .into_iter()
-            .nth(position)
-            .expect("both symbols have rules"))
+        let kept = symbols.iter().cloned().zip(rules.iter().map(RulesV1::of)).collect();
+        outside.memory.rules = Some(KnownRules { at: now.to_string(), host, symbols: kept });
+        let position = symbols.iter().position(|symbol| *symbol == wanted).unwrap_or(0);
+        Ok(rules.into_iter().nth(position).expect("both symbols have rules"))
     }
 }
 
@@ -130,12 +107,7 @@ impl Exchange for Paper {
                     let is_closed = |row: &&super::wire::Kline| {
                         row.close_time < now && row.candle.open_time <= newest
                     };
-                    klines
-                        .rows
-                        .iter()
-                        .filter(is_closed)
-                        .map(|row| row.candle)
-                        .collect()
+                    klines.rows.iter().filter(is_closed).map(|row| row.candle).collect()
                 };
                 let legs = Legs::new(closed(numerator), closed(denominator))
                     .map_err(|distrust| self.distrust(&distrust))?;
@@ -158,9 +130,7 @@ impl Exchange for Paper {
         outside: &mut Outside,
     ) -> Result<Touch, Failure> {
         let rules = self.rules(leg, outside)?;
-        let (ticker, now) = self
-            .binance
-            .book_ticker(&self.pair.symbol(leg).code(), outside)?;
+        let (ticker, now) = self.binance.book_ticker(&self.pair.symbol(leg).code(), outside)?;
         let price = match side {
             Side::Buy => ticker.ask,
             Side::Sell => ticker.bid,

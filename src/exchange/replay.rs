@@ -38,10 +38,7 @@ impl Replay {
                 dump::read(folder, pair.symbol(Leg::Denominator), interval)?,
             ],
         };
-        Ok(Self {
-            rows: shared(&numerator, &denominator),
-            interval,
-        })
+        Ok(Self { rows: shared(&numerator, &denominator), interval })
     }
 
     /// The rows that both legs have, oldest first.
@@ -61,11 +58,7 @@ impl Replay {
         let seen = &self.rows[(index + 1).saturating_sub(window)..=index];
         let leg = |leg: usize| seen.iter().map(|row| row[leg]).collect();
         let legs = Legs::new(leg(0), leg(1)).expect("shared rows are in strictly rising order");
-        Some(Market {
-            legs,
-            newest,
-            now: newest.plus_millis(self.interval.millis()),
-        })
+        Some(Market { legs, newest, now: newest.plus_millis(self.interval.millis()) })
     }
 }
 
@@ -94,26 +87,17 @@ impl Exchange for Replay {
         candle: Option<Timestamp>,
         _outside: &mut Outside,
     ) -> Result<Touch, Failure> {
-        let row = self
-            .rows
-            .iter()
-            .find(|[row, _]| Some(row.open_time) == candle);
+        let row = self.rows.iter().find(|[row, _]| Some(row.open_time) == candle);
         let close = row.map(|row| row[usize::from(leg == Leg::Denominator)]);
-        let price = close
-            .and_then(|candle| Price::new(candle.close))
-            .ok_or_else(|| {
-                Failure::untrusted(
-                    "the recording has no price for the candle that was decided on last",
-                    "use the candles that this replay began with",
-                )
-            })?;
+        let price = close.and_then(|candle| Price::new(candle.close)).ok_or_else(|| {
+            Failure::untrusted(
+                "the recording has no price for the candle that was decided on last",
+                "use the candles that this replay began with",
+            )
+        })?;
         let open_time = close.map_or(Timestamp::EPOCH, |candle| candle.open_time);
         let now = open_time.plus_millis(self.interval.millis());
-        Ok(Touch {
-            price,
-            rules: SymbolRules::unlimited(),
-            now,
-        })
+        Ok(Touch { price, rules: SymbolRules::unlimited(), now })
     }
 
     fn fingerprint(&self, through: Option<Timestamp>) -> Option<String> {

@@ -37,24 +37,8 @@ pub(crate) fn klines(body: &[u8]) -> Result<Vec<Kline>, BadKlines> {
 }
 
 fn kline(row: &[Value]) -> Result<Kline, BadKlines> {
-    let [
-        open_time,
-        open,
-        high,
-        low,
-        close,
-        _,
-        close_time,
-        _,
-        _,
-        _,
-        _,
-        _,
-    ] = row
-    else {
-        return Err(BadKlines::Distrusted(Fault::WrongColumns {
-            have: row.len(),
-        }));
+    let [open_time, open, high, low, close, _, close_time, _, _, _, _, _] = row else {
+        return Err(BadKlines::Distrusted(Fault::WrongColumns { have: row.len() }));
     };
     let open_time = time(open_time)?;
     let price = |value: &Value| {
@@ -62,10 +46,7 @@ fn kline(row: &[Value]) -> Result<Kline, BadKlines> {
         match decimal(text) {
             Some(price) => Ok(price),
             None if is_not_finite(text) => {
-                let fault = Fault::BadPrice {
-                    at: open_time,
-                    price: text.to_owned(),
-                };
+                let fault = Fault::BadPrice { at: open_time, price: text.to_owned() };
                 Err(BadKlines::Distrusted(fault))
             }
             None => Err(nonsense("price", value)),
@@ -84,10 +65,7 @@ fn kline(row: &[Value]) -> Result<Kline, BadKlines> {
 }
 
 fn time(value: &Value) -> Result<Timestamp, BadKlines> {
-    value
-        .as_i64()
-        .and_then(Timestamp::from_millis_or_micros)
-        .ok_or_else(|| nonsense("time", value))
+    value.as_i64().and_then(Timestamp::from_millis_or_micros).ok_or_else(|| nonsense("time", value))
 }
 
 fn nonsense(what: &str, value: &Value) -> BadKlines {
@@ -102,9 +80,7 @@ pub(crate) fn decimal(text: &str) -> Option<Decimal> {
     let (whole, decimals) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
     // Digits beyond what a decimal holds would be rounded away: that is no reading of a price.
     let exact = whole.len() + decimals.trim_end_matches('0').len() <= 28;
-    (digits(whole) && digits(decimals) && exact)
-        .then(|| text.parse().ok())
-        .flatten()
+    (digits(whole) && digits(decimals) && exact).then(|| text.parse().ok()).flatten()
 }
 
 /// Whether the text is a word for what is no number.
@@ -150,19 +126,15 @@ pub(crate) fn book_ticker(body: &[u8], symbol: &str) -> Result<BookTicker, Strin
     let answer: Answer =
         serde_json::from_slice(body).map_err(|error| format!("no book ticker: {error}"))?;
     if answer.symbol != symbol {
-        return Err(format!(
-            "the book ticker is for another symbol than {symbol}"
-        ));
+        return Err(format!("the book ticker is for another symbol than {symbol}"));
     }
     let price = |name: &str, text: &str| {
         decimal(text)
             .and_then(Price::new)
             .ok_or_else(|| format!("the best {name} of {symbol} is `{text}`"))
     };
-    let ticker = BookTicker {
-        bid: price("bid", &answer.bid_price)?,
-        ask: price("ask", &answer.ask_price)?,
-    };
+    let ticker =
+        BookTicker { bid: price("bid", &answer.bid_price)?, ask: price("ask", &answer.ask_price)? };
     if ticker.bid > ticker.ask {
         return Err(format!(
             "the best bid of {symbol}, {}, is above the ask, {}",
@@ -197,10 +169,7 @@ pub(crate) fn symbol_rules(
         .iter()
         .find(|info| info.symbol == symbol)
         .ok_or_else(|| format!("the exchange info does not have {symbol}"))?;
-    let mut rules = SymbolRules {
-        status: info.status.clone(),
-        ..SymbolRules::unlimited()
-    };
+    let mut rules = SymbolRules { status: info.status.clone(), ..SymbolRules::unlimited() };
     let mut seen: Vec<&str> = Vec::new();
     let mut unknown = Vec::new();
     for fields in &info.filters {
@@ -212,11 +181,7 @@ pub(crate) fn symbol_rules(
             return Err(format!("{symbol} has the filter {kind} twice"));
         }
         seen.push(kind);
-        let filter = Filter {
-            symbol,
-            kind,
-            fields,
-        };
+        let filter = Filter { symbol, kind, fields };
         match kind {
             "LOT_SIZE" | "MARKET_LOT_SIZE" => filter.narrow_lot(&mut rules)?,
             "MIN_NOTIONAL" if filter.flag("applyToMarket")? => filter.raise_minimum(&mut rules)?,
@@ -245,17 +210,11 @@ impl Filter<'_> {
     }
 
     fn flag(&self, name: &str) -> Result<bool, String> {
-        self.fields
-            .get(name)
-            .and_then(Value::as_bool)
-            .ok_or_else(|| self.misshapen(name))
+        self.fields.get(name).and_then(Value::as_bool).ok_or_else(|| self.misshapen(name))
     }
 
     fn misshapen(&self, name: &str) -> String {
-        format!(
-            "the filter {} of {} has no sound `{name}`",
-            self.kind, self.symbol
-        )
+        format!("the filter {} of {} has no sound `{name}`", self.kind, self.symbol)
     }
 
     /// Both lot filters bind a market order. A zero switches its part off, as the live
@@ -263,11 +222,8 @@ impl Filter<'_> {
     fn narrow_lot(&self, rules: &mut SymbolRules) -> Result<(), String> {
         let quantity =
             |name: &str| Quantity::new(self.decimal(name)?).ok_or_else(|| self.misshapen(name));
-        let (min, max, step) = (
-            quantity("minQty")?,
-            quantity("maxQty")?,
-            self.decimal("stepSize")?,
-        );
+        let (min, max, step) =
+            (quantity("minQty")?, quantity("maxQty")?, self.decimal("stepSize")?);
         rules.min_quantity = rules.min_quantity.max(min);
         if !max.is_zero() {
             rules.max_quantity = Some(rules.max_quantity.map_or(max, |most| most.min(max)));

@@ -30,14 +30,14 @@ pub type Ending<'a> = Result<&'a str, &'a Failure>;
 pub fn tell(
     config: &Config,
     http: &Http,
-    world: Option<&mut World>,
+    mut world: Option<&mut World>,
     ending: Ending<'_>,
     now: Timestamp,
 ) {
     let deadline = Deadline::after(ALL_TELLING);
     if let Some(telegram) = &config.telegram {
         let chat = Chat::new(http, telegram, deadline);
-        match world {
+        match &mut world {
             Some(World { store, outside, .. }) => {
                 let outbox = store.state().map(|state| &state.outbox);
                 tell_with_memory(config, &chat, outbox, outside, ending, now);
@@ -115,11 +115,7 @@ fn tell_with_memory(
                 told_at.map_or(true, |told_at| now.millis_since(told_at) >= DAY_MILLIS)
             });
             let told = is_due && send(outside, &failure_text(config, failure, Some(&ongoing)));
-            let told_at = if told {
-                Some(now.to_string())
-            } else {
-                ongoing.told_at
-            };
+            let told_at = if told { Some(now.to_string()) } else { ongoing.told_at };
             outside.memory.failure = Some(OngoingFailure { told_at, ..ongoing });
         }
         Ok(line) => {
@@ -151,10 +147,7 @@ fn batches(waiting: &[&Message]) -> Vec<Batch> {
                 batch.text = format!("{}\n\n{text}", batch.text);
                 batch.last = message.number;
             }
-            _ => batches.push(Batch {
-                text,
-                last: message.number,
-            }),
+            _ => batches.push(Batch { text, last: message.number }),
         }
     }
     batches
@@ -163,16 +156,10 @@ fn batches(waiting: &[&Message]) -> Vec<Batch> {
 fn ongoing(before: Option<OngoingFailure>, failure: &Failure, now: Timestamp) -> OngoingFailure {
     let kind = failure.kind.name();
     match before.filter(|before| before.kind == kind) {
-        Some(before) => OngoingFailure {
-            runs: before.runs.saturating_add(1),
-            ..before
-        },
-        None => OngoingFailure {
-            kind: kind.to_owned(),
-            since: now.to_string(),
-            runs: 1,
-            told_at: None,
-        },
+        Some(before) => OngoingFailure { runs: before.runs.saturating_add(1), ..before },
+        None => {
+            OngoingFailure { kind: kind.to_owned(), since: now.to_string(), runs: 1, told_at: None }
+        }
     }
 }
 
@@ -193,11 +180,7 @@ fn failure_text(config: &Config, failure: &Failure, ongoing: Option<&OngoingFail
 }
 
 fn works_again(config: &Config, over: &OngoingFailure, line: &str) -> String {
-    let runs = if over.runs == 1 {
-        "1 run".to_owned()
-    } else {
-        format!("{} runs", over.runs)
-    };
+    let runs = if over.runs == 1 { "1 run".to_owned() } else { format!("{} runs", over.runs) };
     format!(
         "{}works again, after {runs} failed since {} ({})\n{line}",
         report::headline(config),

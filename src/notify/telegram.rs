@@ -46,11 +46,7 @@ struct Parameters {
 
 impl<'a> Chat<'a> {
     pub(super) fn new(http: &'a Http, telegram: &'a Telegram, deadline: Deadline) -> Self {
-        Self {
-            http,
-            telegram,
-            deadline,
-        }
+        Self { http, telegram, deadline }
     }
 
     pub(super) fn send(&self, text: &str) -> Delivery {
@@ -64,9 +60,7 @@ impl<'a> Chat<'a> {
             "link_preview_options": { "is_disabled": true },
         });
         let request = Request::post(self.url(), "application/json", body.to_string());
-        let answer = self
-            .http
-            .ask_one(request, self.deadline.within(ONE_MESSAGE));
+        let answer = self.http.ask_one(request, self.deadline.within(ONE_MESSAGE));
         let failed = |why: &str, silent_for| {
             log::warn!("Telegram was not told: {why}; what waits is told by a later run");
             Delivery::Failed { silent_for }
@@ -78,11 +72,7 @@ impl<'a> Chat<'a> {
         let parsed: Option<Answer> = serde_json::from_slice(&answer.body).ok();
         match parsed {
             Some(Answer { ok: true, .. }) if answer.status == 200 => Delivery::Delivered,
-            Some(Answer {
-                description,
-                parameters,
-                ..
-            }) => {
+            Some(Answer { description, parameters, .. }) => {
                 let why = description.unwrap_or_default();
                 let silent_for = parameters
                     .and_then(|parameters| parameters.retry_after)
@@ -97,10 +87,7 @@ impl<'a> Chat<'a> {
     fn url(&self) -> Url {
         let mut url = self.telegram.api_url.clone();
         let base = url.path().trim_end_matches('/').to_owned();
-        url.set_path(&format!(
-            "{base}/bot{}/sendMessage",
-            self.telegram.token.expose_secret()
-        ));
+        url.set_path(&format!("{base}/bot{}/sendMessage", self.telegram.token.expose_secret()));
         url
     }
 }

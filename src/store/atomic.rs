@@ -50,11 +50,7 @@ pub(crate) fn replace(
         .with_context(|| format!("failed to sync the folder `{}`", folder.display()))?;
     // A disk that says yes and means no is found out now, not by the next run.
     let found = read(&path, bytes.len())?.unwrap_or_default();
-    ensure!(
-        found == bytes,
-        "`{}` does not read back as it was written",
-        path.display()
-    );
+    ensure!(found == bytes, "`{}` does not read back as it was written", path.display());
     Ok(())
 }
 
@@ -77,20 +73,14 @@ pub(crate) fn read(path: &Path, most: usize) -> anyhow::Result<Option<Vec<u8>>> 
         return Ok(None);
     };
     let shown = path.display();
-    let length = file
-        .metadata()
-        .with_context(|| format!("failed to look at `{shown}`"))?
-        .len();
+    let length = file.metadata().with_context(|| format!("failed to look at `{shown}`"))?.len();
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     ensure!(
         length <= most,
-        Distrusted(format!(
-            "`{shown}` has {length} bytes, {most} at most are expected"
-        ))
+        Distrusted(format!("`{shown}` has {length} bytes, {most} at most are expected"))
     );
     let mut bytes = Vec::with_capacity(length);
-    file.read_to_end(&mut bytes)
-        .with_context(|| format!("failed to read `{shown}`"))?;
+    file.read_to_end(&mut bytes).with_context(|| format!("failed to read `{shown}`"))?;
     Ok(Some(bytes))
 }
 
@@ -112,19 +102,12 @@ pub(crate) fn open_own(
             return Err(error).with_context(|| format!("failed to open `{shown}`"));
         }
     };
-    let meta = file
-        .metadata()
-        .with_context(|| format!("failed to look at `{shown}`"))?;
-    ensure!(
-        meta.is_file(),
-        Distrusted(format!("`{shown}` is not a plain file"))
-    );
+    let meta = file.metadata().with_context(|| format!("failed to look at `{shown}`"))?;
+    ensure!(meta.is_file(), Distrusted(format!("`{shown}` is not a plain file")));
     let (owner, us) = (meta.uid(), rustix::process::geteuid().as_raw());
     ensure!(
         owner == us,
-        Distrusted(format!(
-            "`{shown}` belongs to user {owner}, not to user {us} who runs this"
-        ))
+        Distrusted(format!("`{shown}` belongs to user {owner}, not to user {us} who runs this"))
     );
     Ok(Some(file))
 }
@@ -147,11 +130,7 @@ fn temporary(folder: &Path, name: &str) -> PathBuf {
 
 fn write_new(path: &Path, bytes: &[u8], durability: Durability) -> std::io::Result<()> {
     // Exclusive, so that no link is followed; readable by nobody else from its first moment.
-    let mut file = File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     if durability == Durability::Synced {
         file.sync_all()?;

@@ -24,11 +24,7 @@ const VERSION: u32 = 1;
 /// The bytes of a state.
 pub(super) fn render(state: &State) -> Vec<u8> {
     let body = BodyV1::of(state);
-    let file = FileV1 {
-        version: VERSION,
-        checksum: checksum(&body),
-        body,
-    };
+    let file = FileV1 { version: VERSION, checksum: checksum(&body), body };
     let mut bytes = serde_json::to_vec_pretty(&file).expect("a state is plain JSON");
     bytes.push(b'\n');
     bytes
@@ -54,10 +50,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<State, String> {
     if checksum(&file.body) != file.checksum {
         return Err("does not fit its checksum".to_owned());
     }
-    let state = file
-        .body
-        .state()
-        .ok_or("holds numbers that no book can have")?;
+    let state = file.body.state().ok_or("holds numbers that no book can have")?;
     if render(&state) != bytes {
         return Err("is not written the way this program writes".to_owned());
     }
@@ -174,19 +167,12 @@ struct MessageV1 {
 }
 
 fn checksum(body: &BodyV1) -> String {
-    hex(&Sha256::digest(
-        serde_json::to_vec(body).expect("a state is plain JSON"),
-    ))
+    hex(&Sha256::digest(serde_json::to_vec(body).expect("a state is plain JSON")))
 }
 
 impl BodyV1 {
     fn of(state: &State) -> Self {
-        let State {
-            identity,
-            book,
-            outbox,
-            newest,
-        } = state;
+        let State { identity, book, outbox, newest } = state;
         Self {
             identity: IdentityV1 {
                 mode: identity.mode.clone(),
@@ -222,10 +208,7 @@ impl BodyV1 {
             messages: outbox
                 .waiting
                 .iter()
-                .map(|message| MessageV1 {
-                    number: message.number,
-                    text: message.text.clone(),
-                })
+                .map(|message| MessageV1 { number: message.number, text: message.text.clone() })
                 .collect(),
             newest_record: newest.clone(),
         }
@@ -237,10 +220,7 @@ impl BodyV1 {
             .iter()
             .zip(self.messages.iter().skip(1))
             .all(|(a, b)| a.number < b.number);
-        let below_next = self
-            .messages
-            .last()
-            .is_none_or(|last| last.number < self.next_message);
+        let below_next = self.messages.last().is_none_or(|last| last.number < self.next_message);
         if !numbers_rise || !below_next || !self.newest_record.is_sound() {
             return None;
         }
@@ -285,10 +265,7 @@ impl BodyV1 {
                 waiting: self
                     .messages
                     .into_iter()
-                    .map(|message| Message {
-                        number: message.number,
-                        text: message.text,
-                    })
+                    .map(|message| Message { number: message.number, text: message.text })
                     .collect(),
             },
             newest: self.newest_record,
@@ -300,13 +277,10 @@ impl PositionV1 {
     fn of(position: &Position) -> Self {
         match position {
             Position::Flat { cooling } => Self::Flat { cooling: *cooling },
-            Position::Holding(holding) => Self::Holding {
-                holding: HoldingV1::of(holding),
-            },
-            Position::Leaving(Leaving { holding, cools }) => Self::Leaving {
-                holding: HoldingV1::of(holding),
-                cools: *cools,
-            },
+            Position::Holding(holding) => Self::Holding { holding: HoldingV1::of(holding) },
+            Position::Leaving(Leaving { holding, cools }) => {
+                Self::Leaving { holding: HoldingV1::of(holding), cools: *cools }
+            }
         }
     }
 
@@ -314,10 +288,9 @@ impl PositionV1 {
         Some(match self {
             Self::Flat { cooling } => Position::Flat { cooling },
             Self::Holding { holding } => Position::Holding(holding.holding()?),
-            Self::Leaving { holding, cools } => Position::Leaving(Leaving {
-                holding: holding.holding()?,
-                cools,
-            }),
+            Self::Leaving { holding, cools } => {
+                Position::Leaving(Leaving { holding: holding.holding()?, cools })
+            }
         })
     }
 }
@@ -347,9 +320,7 @@ impl HoldingV1 {
             quantity: quantity(&self.quantity).filter(|quantity| !quantity.is_zero())?,
             cost: amount(&self.cost)?,
             proceeds: amount(&self.proceeds)?,
-            entry_price: Decimal::from_str(&self.entry_price)
-                .ok()
-                .and_then(Price::new)?,
+            entry_price: Decimal::from_str(&self.entry_price).ok().and_then(Price::new)?,
             entry_z: ZScore::new(self.entry_z)?,
             entry_candle: time(&self.entry_candle)?,
         })

@@ -35,12 +35,7 @@ impl Line {
     /// The line after `prev`.
     pub(crate) fn after(seq: u64, prev: &str, record: Box<RawValue>) -> Self {
         let hash = hash(seq, prev, record.get());
-        Self {
-            seq,
-            prev: prev.to_owned(),
-            hash,
-            record,
-        }
+        Self { seq, prev: prev.to_owned(), hash, record }
     }
 
     /// Whether the hash is the line's own.
@@ -84,46 +79,30 @@ pub(crate) fn tail(path: &Path, newest: Option<&Line>) -> anyhow::Result<Tail> {
         return if length == 0 {
             Ok(Tail::Complete)
         } else {
-            Err(distrusted(
-                "has lines but there is no `state.json`".to_owned(),
-            ))
+            Err(distrusted("has lines but there is no `state.json`".to_owned()))
         };
     };
 
     let text = newest.to_text();
-    let whole = end
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |at| at + 1);
+    let whole = end.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let (lines, torn) = end.split_at(whole);
     if !text.as_bytes().starts_with(torn) {
-        return Err(distrusted(
-            "ends with half a line that is not the state's newest".to_owned(),
-        ));
+        return Err(distrusted("ends with half a line that is not the state's newest".to_owned()));
     }
     let keep = length - u64::try_from(torn.len()).unwrap_or(0);
     let Some(last) = lines.strip_suffix(b"\n") else {
         return if newest.prev == GENESIS && length == u64::try_from(torn.len()).unwrap_or(0) {
             Ok(Tail::Missing { keep })
         } else {
-            Err(distrusted(format!(
-                "lacks the lines before line {} of the state",
-                newest.seq
-            )))
+            Err(distrusted(format!("lacks the lines before line {} of the state", newest.seq)))
         };
     };
-    let start = last
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |at| at + 1);
+    let start = last.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let last: Line = serde_json::from_slice(&last[start..]).map_err(|error| {
         distrusted(format!("ends with a line that is not one of ours: {error}"))
     })?;
     if !last.is_sound() {
-        return Err(distrusted(format!(
-            "has a line {} that does not fit its hash",
-            last.seq
-        )));
+        return Err(distrusted(format!("has a line {} that does not fit its hash", last.seq)));
     }
     if torn.is_empty() && last.seq == newest.seq && last.hash == newest.hash {
         Ok(Tail::Complete)
@@ -152,8 +131,7 @@ pub(crate) fn sync(path: &Path) -> anyhow::Result<()> {
     let Some(file) = atomic::open_own(path, File::options().read(true))? else {
         return Ok(());
     };
-    file.sync_all()
-        .with_context(|| format!("failed to sync `{}`", path.display()))
+    file.sync_all().with_context(|| format!("failed to sync `{}`", path.display()))
 }
 
 fn append(path: &Path, keep: u64, line: &Line) -> anyhow::Result<()> {

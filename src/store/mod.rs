@@ -70,20 +70,14 @@ pub struct Message {
 
 impl Default for Outbox {
     fn default() -> Self {
-        Self {
-            next: 1,
-            waiting: Vec::new(),
-        }
+        Self { next: 1, waiting: Vec::new() }
     }
 }
 
 impl Outbox {
     /// Adds a message at the end.
     pub fn add(&mut self, text: String) {
-        self.waiting.push(Message {
-            number: self.next,
-            text,
-        });
+        self.waiting.push(Message { number: self.next, text });
         self.next = self.next.saturating_add(1);
     }
 
@@ -153,29 +147,19 @@ impl Store {
     ) -> Result<&State, Failure> {
         let record = to_raw_value(record).expect("a record is plain JSON");
         let newest = match &self.state {
-            Some(state) => Line::after(
-                state.newest.seq.saturating_add(1),
-                &state.newest.hash,
-                record,
-            ),
+            Some(state) => {
+                Line::after(state.newest.seq.saturating_add(1), &state.newest.hash, record)
+            }
             None => Line::after(1, GENESIS, record),
         };
-        let state = State {
-            identity,
-            book,
-            outbox,
-            newest,
-        };
+        let state = State { identity, book, outbox, newest };
         let bytes = format::render(&state);
         assert!(
             self.state.is_some() || !self.folder.join(STATE).exists(),
             "a state that was not loaded is not overwritten"
         );
         // Asserted in pairs, before writing and after reading: what is written can be read.
-        assert!(
-            format::parse(&bytes).is_ok(),
-            "a state that is written can be read again"
-        );
+        assert!(format::parse(&bytes).is_ok(), "a state that is written can be read again");
 
         self.complete_journal()
             .and_then(|()| journal::sync(&self.journal()))
@@ -258,9 +242,7 @@ pub fn read_halt(folder: &Path) -> Option<String> {
         Ok(None) => None,
         Ok(Some(reason)) => Some(String::from_utf8_lossy(&reason).trim().to_owned()),
         // Something stands where the request would stand: that counts as one.
-        Err(error) => Some(format!(
-            "asked for, but the reason can't be read: {error:#}"
-        )),
+        Err(error) => Some(format!("asked for, but the reason can't be read: {error:#}")),
     }
 }
 
@@ -268,10 +250,7 @@ fn lock(folder: &Path) -> Result<(File, File), Failure> {
     let failed = |error: anyhow::Error| Failure::storage(&error);
     make_folder(folder).map_err(failed)?;
     if std::fs::symlink_metadata(folder).is_ok_and(|meta| meta.is_symlink()) {
-        return Err(distrusted(&format!(
-            "`{}` is a link, not a folder",
-            folder.display()
-        )));
+        return Err(distrusted(&format!("`{}` is a link, not a folder", folder.display())));
     }
     let path = folder.join(LOCK);
     let file = atomic::open_own(&path, File::options().read(true).write(true).create(true))
@@ -291,9 +270,7 @@ fn lock(folder: &Path) -> Result<(File, File), Failure> {
                 ));
             }
             let error = anyhow::Error::new(error);
-            return Err(failed(
-                error.context(format!("failed to lock `{}`", path.display())),
-            ));
+            return Err(failed(error.context(format!("failed to lock `{}`", path.display()))));
         }
     }
     Ok((file, itself))
@@ -324,6 +301,7 @@ fn state_bytes(folder: &Path) -> Result<Option<Vec<u8>>, Failure> {
     atomic::read(&folder.join(STATE), MOST_STATE_BYTES).map_err(refused_or_failed)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
 fn refused_or_failed(error: anyhow::Error) -> Failure {
     match error.downcast_ref::<Distrusted>() {
         Some(Distrusted(why)) => distrusted(why),

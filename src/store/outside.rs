@@ -92,11 +92,7 @@ impl Outside {
                 Memory::default()
             }
         };
-        Self {
-            folder: folder.to_owned(),
-            saved: memory.clone(),
-            memory,
-        }
+        Self { folder: folder.to_owned(), saved: memory.clone(), memory }
     }
 
     /// Writes what changed. A failure is said and costs nothing.

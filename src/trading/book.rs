@@ -118,21 +118,13 @@ impl Day {
     /// A day on which nothing has happened yet.
     #[must_use]
     pub fn fresh(date: Timestamp) -> Self {
-        Self {
-            date,
-            orders: 0,
-            realized: Profit::ZERO,
-        }
+        Self { date, orders: 0, realized: Profit::ZERO }
     }
 
     /// This day's figures if it is `today`, else a fresh day's.
     #[must_use]
     pub fn on(self, today: Timestamp) -> Self {
-        if self.date == today {
-            self
-        } else {
-            Self::fresh(today)
-        }
+        if self.date == today { self } else { Self::fresh(today) }
     }
 }
 
@@ -266,23 +258,11 @@ impl Book {
         self.refusals = 0;
         if rest_is_sellable {
             self.dust = self.dust.with(holding.leg, Quantity::ZERO);
-            let holding = Holding {
-                quantity: rest,
-                proceeds,
-                ..holding
-            };
+            let holding = Holding { quantity: rest, proceeds, ..holding };
             self.position = Position::Leaving(Leaving { holding, cools });
             return Ok(self);
         }
-        self.closed(
-            &Holding {
-                proceeds,
-                ..holding
-            },
-            rest,
-            cools,
-            today,
-        )
+        self.closed(&Holding { proceeds, ..holding }, rest, cools, today)
     }
 
     /// The book when what is held is too small to be sold: it becomes dust, the round trip is over.

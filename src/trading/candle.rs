@@ -33,10 +33,7 @@ impl Candle {
     fn fault(&self) -> Option<Fault> {
         let prices = [self.open, self.high, self.low, self.close];
         if let Some(price) = prices.into_iter().find(|price| *price <= Decimal::ZERO) {
-            return Some(Fault::BadPrice {
-                at: self.open_time,
-                price: price.to_string(),
-            });
+            return Some(Fault::BadPrice { at: self.open_time, price: price.to_string() });
         }
         (self.high < self.low).then_some(Fault::HighBelowLow { at: self.open_time })
     }
@@ -125,16 +122,10 @@ impl Distrust {
                 format!("the candle {at} of {symbol} does not begin where a candle may begin")
             }
             Fault::OutOfOrder { at } => format!("the candle {at} of {symbol} is out of order"),
-            Fault::Stale {
-                expected,
-                newest: Some(newest),
-            } => format!(
+            Fault::Stale { expected, newest: Some(newest) } => format!(
                 "the candle {expected} of {symbol} should be closed but is not there, the newest is {newest}"
             ),
-            Fault::Stale {
-                expected,
-                newest: None,
-            } => {
+            Fault::Stale { expected, newest: None } => {
                 format!(
                     "the candle {expected} of {symbol} should be closed but there is no candle at all"
                 )
@@ -168,10 +159,7 @@ pub struct Legs {
 impl Legs {
     /// **Errors**: the first candle that is doubled or out of order.
     pub fn new(numerator: Vec<Candle>, denominator: Vec<Candle>) -> Result<Self, Distrust> {
-        for (leg, candles) in [
-            (Leg::Numerator, &numerator),
-            (Leg::Denominator, &denominator),
-        ] {
+        for (leg, candles) in [(Leg::Numerator, &numerator), (Leg::Denominator, &denominator)] {
             for (earlier, later) in candles.iter().zip(candles.iter().skip(1)) {
                 let at = later.open_time;
                 let fault = match at.cmp(&earlier.open_time) {
@@ -182,10 +170,7 @@ impl Legs {
                 return Err(Distrust { leg, fault });
             }
         }
-        Ok(Self {
-            numerator,
-            denominator,
-        })
+        Ok(Self { numerator, denominator })
     }
 
     /// One leg's candles, oldest first.
@@ -219,11 +204,7 @@ impl Window {
     ) -> Result<Self, Distrust> {
         let numerator = leg_closes(legs, Leg::Numerator, interval, newest, length)?;
         let denominator = leg_closes(legs, Leg::Denominator, interval, newest, length)?;
-        let closes = numerator
-            .into_iter()
-            .zip(denominator)
-            .map(|(n, d)| [n, d])
-            .collect();
+        let closes = numerator.into_iter().zip(denominator).map(|(n, d)| [n, d]).collect();
         Ok(Self { newest, closes })
     }
 
@@ -254,22 +235,15 @@ fn leg_closes(
 
     let last = candles.last().map(|candle| candle.open_time);
     if last != Some(newest) {
-        return Err(distrust(
-            match last.filter(|at| !interval.is_on_grid(*at)) {
-                Some(at) => Fault::OffGrid { at },
-                None => Fault::Stale {
-                    expected: newest,
-                    newest: last,
-                },
-            },
-        ));
+        return Err(distrust(match last.filter(|at| !interval.is_on_grid(*at)) {
+            Some(at) => Fault::OffGrid { at },
+            None => Fault::Stale { expected: newest, newest: last },
+        }));
     }
-    let start = candles.len().checked_sub(length).ok_or_else(|| {
-        distrust(Fault::TooFew {
-            have: candles.len(),
-            need: length,
-        })
-    })?;
+    let start = candles
+        .len()
+        .checked_sub(length)
+        .ok_or_else(|| distrust(Fault::TooFew { have: candles.len(), need: length }))?;
 
     let mut closes = Vec::with_capacity(length);
     let mut expected: Option<Timestamp> = None;

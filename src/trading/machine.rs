@@ -116,11 +116,7 @@ pub struct Decision {
 pub fn stay_away(book: &Book, distrust: Distrust) -> Decision {
     let cooling = matches!(book.position, Position::Flat { cooling: true });
     let transition = Transition::Stay(Stay::Untrusted(distrust));
-    Decision {
-        signal: Signal::Hold,
-        transition,
-        cooling,
-    }
+    Decision { signal: Signal::Hold, transition, cooling }
 }
 
 /// One step.
@@ -133,28 +129,18 @@ pub fn step(book: &Book, seen: &[Observation], rules: &Rules, today: Timestamp) 
         Position::Flat { cooling } => {
             let cooling = *cooling && !seen.iter().any(|candle| is_calm(candle, rules));
             let (signal, transition) = enter_or_stay(book, cooling, seen, rules, today);
-            Decision {
-                signal,
-                transition,
-                cooling,
-            }
+            Decision { signal, transition, cooling }
         }
         Position::Holding(holding) => {
             let leg = holding.leg;
-            let cause = seen
-                .iter()
-                .find_map(|candle| exit_cause(holding, candle, rules));
+            let cause = seen.iter().find_map(|candle| exit_cause(holding, candle, rules));
             let newest_z = seen.last().and_then(Observation::z);
             let (signal, transition) = match (cause, newest_z) {
                 (Some(cause), _) => (Signal::Close, Transition::Leave(leg, cause)),
                 (None, Some(z)) => (Signal::Hold, Transition::Stay(Stay::Held(leg, z))),
                 (None, None) => (Signal::Hold, Transition::Stay(Stay::NoZ)),
             };
-            Decision {
-                signal,
-                transition,
-                cooling: false,
-            }
+            Decision { signal, transition, cooling: false }
         }
         Position::Leaving(leaving) => Decision {
             signal: Signal::Close,
@@ -188,16 +174,10 @@ fn enter_or_stay(
         return stay(Signal::Hold, Stay::Cooling(z));
     }
     let day = book.day.on(today);
-    if rules
-        .max_orders_per_day
-        .is_some_and(|most| day.orders >= most)
-    {
+    if rules.max_orders_per_day.is_some_and(|most| day.orders >= most) {
         return stay(Signal::Long(leg), Stay::OrdersToday(leg, z, day.orders));
     }
-    if rules
-        .max_daily_loss
-        .is_some_and(|most| day.realized.loss() >= most)
-    {
+    if rules.max_daily_loss.is_some_and(|most| day.realized.loss() >= most) {
         return stay(Signal::Long(leg), Stay::LossToday(leg, z, day.realized));
     }
     (Signal::Long(leg), Transition::Enter(leg, z))
@@ -205,17 +185,12 @@ fn enter_or_stay(
 
 fn exit_cause(holding: &Holding, seen: &Observation, rules: &Rules) -> Option<Cause> {
     let z = seen.z()?;
-    let held = rules
-        .interval
-        .candles_between(holding.entry_candle, seen.candle);
+    let held = rules.interval.candles_between(holding.entry_candle, seen.candle);
     if rules.thresholds.has_returned(holding.leg, z) {
         Some(Cause::Returned(seen.candle, z))
     } else if rules.thresholds.is_stopped(holding.leg, z) {
         Some(Cause::Stopped(seen.candle, z))
-    } else if rules
-        .max_hold_candles
-        .is_some_and(|most| held >= i64::from(most))
-    {
+    } else if rules.max_hold_candles.is_some_and(|most| held >= i64::from(most)) {
         Some(Cause::HeldTooLong(held))
     } else {
         None

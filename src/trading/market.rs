@@ -14,9 +14,7 @@ impl Asset {
     /// The asset with this code, if it is written as Binance writes codes.
     #[must_use]
     pub fn new(code: &str) -> Option<Self> {
-        let plain = code
-            .bytes()
-            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+        let plain = code.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
         (plain && (1..=20).contains(&code.len())).then(|| Self(code.to_owned()))
     }
 
@@ -86,10 +84,7 @@ impl Pair {
     #[must_use]
     pub fn new(numerator: Symbol, denominator: Symbol) -> Option<Self> {
         let fits = numerator.quote == denominator.quote && numerator.base != denominator.base;
-        fits.then_some(Self {
-            numerator,
-            denominator,
-        })
+        fits.then_some(Self { numerator, denominator })
     }
 
     /// The symbol of a leg.

@@ -17,6 +17,8 @@
 //!
 //! Outside, `Holding` and `Leaving` both print as `HOLDING_` and the asset.
 
+#![deny(clippy::float_arithmetic, clippy::as_conversions)]
+
 pub mod book;
 pub mod candle;
 pub mod machine;

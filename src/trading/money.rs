@@ -124,10 +124,7 @@ impl Quantity {
 
     /// The sum of both.
     pub fn plus(self, other: Self) -> Result<Self, Overflow> {
-        self.0
-            .checked_add(other.0)
-            .and_then(Self::new)
-            .ok_or(Overflow)
+        self.0.checked_add(other.0).and_then(Self::new).ok_or(Overflow)
     }
 
     /// What is left when `other` is taken away; `None` when that is more than there is.
@@ -176,10 +173,7 @@ impl Amount {
 
     /// The sum of both.
     pub fn plus(self, other: Self) -> Result<Self, Overflow> {
-        self.0
-            .checked_add(other.0)
-            .and_then(Self::new)
-            .ok_or(Overflow)
+        self.0.checked_add(other.0).and_then(Self::new).ok_or(Overflow)
     }
 
     /// What is left when `other` is taken away; `None` when that is more than there is.
@@ -208,19 +202,12 @@ impl Profit {
 
     /// What is gained when `paid` came back as `received`.
     pub fn of(received: Amount, paid: Amount) -> Result<Self, Overflow> {
-        received
-            .0
-            .checked_sub(paid.0)
-            .and_then(Self::new)
-            .ok_or(Overflow)
+        received.0.checked_sub(paid.0).and_then(Self::new).ok_or(Overflow)
     }
 
     /// The sum of both.
     pub fn plus(self, other: Self) -> Result<Self, Overflow> {
-        self.0
-            .checked_add(other.0)
-            .and_then(Self::new)
-            .ok_or(Overflow)
+        self.0.checked_add(other.0).and_then(Self::new).ok_or(Overflow)
     }
 
     /// How much was lost; zero when nothing was.
@@ -287,12 +274,8 @@ impl Step {
     #[must_use]
     pub fn common(self, other: Self) -> Option<Self> {
         let (a, b) = (scaled(self.0)?, scaled(other.0)?);
-        let multiple = a
-            .checked_div(greatest_common_divisor(a, b))?
-            .checked_mul(b)?;
-        Decimal::try_from_i128_with_scale(multiple, DECIMALS)
-            .ok()
-            .and_then(Self::new)
+        let multiple = a.checked_div(greatest_common_divisor(a, b))?.checked_mul(b)?;
+        Decimal::try_from_i128_with_scale(multiple, DECIMALS).ok().and_then(Self::new)
     }
 }
 
@@ -380,9 +363,5 @@ fn scaled(value: Decimal) -> Option<i128> {
 }
 
 fn greatest_common_divisor(a: i128, b: i128) -> i128 {
-    if b == 0 {
-        a
-    } else {
-        greatest_common_divisor(b, a % b)
-    }
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }

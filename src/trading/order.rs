@@ -111,12 +111,7 @@ impl fmt::Display for Refusal {
             Self::NotTrading { status } => {
                 write!(f, "the symbol's status is {status}, not TRADING")
             }
-            Self::NotSellable {
-                quantity,
-                worth,
-                min_quantity,
-                min_notional,
-            } => write!(
+            Self::NotSellable { quantity, worth, min_quantity, min_notional } => write!(
                 f,
                 "what would be left to sell, {quantity} worth {worth}, is below the exchange's \
                  smallest order (quantity {min_quantity}, notional {min_notional} with our margin)"
@@ -136,30 +131,19 @@ pub fn buy(
     rules: &SymbolRules,
 ) -> Result<Outcome, Refusal> {
     if !rules.is_trading() {
-        return Err(Refusal::NotTrading {
-            status: rules.status.clone(),
-        });
+        return Err(Refusal::NotTrading { status: rules.status.clone() });
     }
     if free < terms.amount {
-        return Err(Refusal::Balance {
-            amount: terms.amount,
-            free,
-        });
+        return Err(Refusal::Balance { amount: terms.amount, free });
     }
     let price = touch.raised_by(terms.slippage).ok_or(Refusal::TooLarge)?;
     let wanted = Quantity::bought_with(terms.amount, price, rules.step)?;
     let quantity = at_most(wanted, rules)?;
     let fee = quantity.fee_up(terms.fee)?;
 
-    let left = quantity
-        .minus(fee)
-        .unwrap_or_default()
-        .floor_to(rules.step)?;
+    let left = quantity.minus(fee).unwrap_or_default().floor_to(rules.step)?;
     let worth = Amount::proceeds_down(left, touch)?;
-    let min_notional = rules
-        .min_notional
-        .checked_mul(EXIT_MARGIN)
-        .ok_or(Refusal::TooLarge)?;
+    let min_notional = rules.min_notional.checked_mul(EXIT_MARGIN).ok_or(Refusal::TooLarge)?;
     if left.is_zero() || left < rules.min_quantity || worth.value() < min_notional {
         return Err(Refusal::NotSellable {
             quantity: left,
@@ -173,13 +157,7 @@ pub fn buy(
     }
     let quote = Amount::cost_up(quantity, price)?;
     let fee = Fee::Base(fee);
-    Ok(Outcome::Executed(Execution {
-        side: Side::Buy,
-        quantity,
-        quote,
-        price,
-        fee,
-    }))
+    Ok(Outcome::Executed(Execution { side: Side::Buy, quantity, quote, price, fee }))
 }
 
 /// A market sell of `available`, or of as much of it as one order may sell, filled at the touch.
@@ -192,9 +170,7 @@ pub fn sell(
     rules: &SymbolRules,
 ) -> Result<Sale, Refusal> {
     if !rules.is_trading() {
-        return Err(Refusal::NotTrading {
-            status: rules.status.clone(),
-        });
+        return Err(Refusal::NotTrading { status: rules.status.clone() });
     }
     if !is_sellable(available, touch, rules)? {
         return Ok(Sale::TooSmall);
@@ -223,11 +199,7 @@ pub fn is_sellable(
 ) -> Result<bool, Overflow> {
     let quantity = quantity.floor_to(rules.step)?;
     let worth = Amount::proceeds_down(quantity, touch)?;
-    Ok(
-        !quantity.is_zero()
-            && quantity >= rules.min_quantity
-            && worth.value() >= rules.min_notional,
-    )
+    Ok(!quantity.is_zero() && quantity >= rules.min_quantity && worth.value() >= rules.min_notional)
 }
 
 fn at_most(quantity: Quantity, rules: &SymbolRules) -> Result<Quantity, Overflow> {

@@ -4,6 +4,8 @@
 //! depends on the window's candles alone: a start by a timer, which sees twenty of them, and a
 //! replay of a million agree to the last bit.
 
+#![expect(clippy::float_arithmetic, reason = "a z-score is a statistic, not money")]
+
 use super::candle::{Distrust, Legs, Window};
 use super::market::Leg;
 use super::money::Price;
@@ -145,26 +147,17 @@ pub fn observe(
         .filter(|at| since.is_some_and(|since| *at > since) && *at < newest)
         .map(|at| Observation {
             candle: at,
-            reading: Window::align(legs, interval, at, length)
-                .ok()
-                .map(|w| read(&w)),
+            reading: Window::align(legs, interval, at, length).ok().map(|w| read(&w)),
         })
         .collect();
-    observations.push(Observation {
-        candle: newest,
-        reading: Some(read(&window)),
-    });
+    observations.push(Observation { candle: newest, reading: Some(read(&window)) });
     Ok(observations)
 }
 
 /// What one window says.
 #[must_use]
 pub fn read(window: &Window) -> Reading {
-    let spreads: Vec<f64> = window
-        .closes()
-        .iter()
-        .map(|[n, d]| float(*n) / float(*d))
-        .collect();
+    let spreads: Vec<f64> = window.closes().iter().map(|[n, d]| float(*n) / float(*d)).collect();
     reading(&spreads)
 }
 
@@ -181,32 +174,16 @@ pub fn read(window: &Window) -> Reading {
 pub fn reading(spreads: &[f64]) -> Reading {
     let count = count(spreads.len());
     let mean = spreads.iter().sum::<f64>() / count;
-    let squares: f64 = spreads
-        .iter()
-        .map(|spread| (spread - mean) * (spread - mean))
-        .sum();
+    let squares: f64 = spreads.iter().map(|spread| (spread - mean) * (spread - mean)).sum();
     let std = (squares / (count - 1.0)).sqrt();
     let spread = spreads.last().copied().unwrap_or(f64::NAN);
-    let z = if std <= NOISE * mean.abs() {
-        None
-    } else {
-        ZScore::new((spread - mean) / std)
-    };
-    Reading {
-        spread,
-        mean,
-        std,
-        z,
-    }
+    let z = if std <= NOISE * mean.abs() { None } else { ZScore::new((spread - mean) / std) };
+    Reading { spread, mean, std, z }
 }
 
 /// The double nearest to a price. Parsing rounds correctly; dividing mantissa by power might not.
 fn float(price: Price) -> f64 {
-    price
-        .value()
-        .to_string()
-        .parse()
-        .expect("a decimal is a number")
+    price.value().to_string().parse().expect("a decimal is a number")
 }
 
 fn count(length: usize) -> f64 {

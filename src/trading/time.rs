@@ -16,9 +16,7 @@ impl Timestamp {
     /// The moment so many milliseconds after the epoch; `None` outside the years -9999 to 9999.
     #[must_use]
     pub fn from_millis(millis: i64) -> Option<Self> {
-        jiff::Timestamp::from_millisecond(millis)
-            .ok()
-            .map(|_| Self(millis))
+        jiff::Timestamp::from_millisecond(millis).ok().map(|_| Self(millis))
     }
 
     /// A time of a dump or of an answer, in milliseconds or in microseconds.
@@ -43,10 +41,7 @@ impl Timestamp {
     /// This moment and so many milliseconds; the moment itself where the calendar ends.
     #[must_use]
     pub fn plus_millis(self, millis: i64) -> Self {
-        self.0
-            .checked_add(millis)
-            .and_then(Self::from_millis)
-            .unwrap_or(self)
+        self.0.checked_add(millis).and_then(Self::from_millis).unwrap_or(self)
     }
 
     /// Milliseconds from `earlier` to this moment; negative when `earlier` is later.
@@ -91,54 +86,18 @@ impl Interval {
     /// Binance's intervals from one minute to one day.
     /// **Source**: Binance Spot REST, "Kline/Candlestick chart intervals".
     pub const ALL: [Self; 12] = [
-        Self {
-            name: "1m",
-            minutes: 1,
-        },
-        Self {
-            name: "3m",
-            minutes: 3,
-        },
-        Self {
-            name: "5m",
-            minutes: 5,
-        },
-        Self {
-            name: "15m",
-            minutes: 15,
-        },
-        Self {
-            name: "30m",
-            minutes: 30,
-        },
-        Self {
-            name: "1h",
-            minutes: 60,
-        },
-        Self {
-            name: "2h",
-            minutes: 2 * 60,
-        },
-        Self {
-            name: "4h",
-            minutes: 4 * 60,
-        },
-        Self {
-            name: "6h",
-            minutes: 6 * 60,
-        },
-        Self {
-            name: "8h",
-            minutes: 8 * 60,
-        },
-        Self {
-            name: "12h",
-            minutes: 12 * 60,
-        },
-        Self {
-            name: "1d",
-            minutes: 24 * 60,
-        },
+        Self { name: "1m", minutes: 1 },
+        Self { name: "3m", minutes: 3 },
+        Self { name: "5m", minutes: 5 },
+        Self { name: "15m", minutes: 15 },
+        Self { name: "30m", minutes: 30 },
+        Self { name: "1h", minutes: 60 },
+        Self { name: "2h", minutes: 2 * 60 },
+        Self { name: "4h", minutes: 4 * 60 },
+        Self { name: "6h", minutes: 6 * 60 },
+        Self { name: "8h", minutes: 8 * 60 },
+        Self { name: "12h", minutes: 12 * 60 },
+        Self { name: "1d", minutes: 24 * 60 },
     ];
 
     /// The interval that Binance calls `name`.
