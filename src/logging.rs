@@ -91,7 +91,7 @@ impl Log for Tee {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let now = clock::now();
+        let now = clock::now().to_precise_text();
         let message = record.args().to_string().replace(['\n', '\r'], " ");
         if let Some(mut file) = FILE.get() {
             let line = format!("{now} {:<5} {message}\n", record.level());

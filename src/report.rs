@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::config::Config;
 use crate::trading::book::{Book, Halt, HaltedBy, Position};
 use crate::trading::candle::Legs;
+use crate::trading::fill::Touch;
 use crate::trading::machine::{Cause, Rules, Signal, Stay, Transition};
 use crate::trading::market::{Leg, Pair, Side};
 use crate::trading::order::{Execution, Fee, Terms};
@@ -330,7 +331,7 @@ pub struct DecisionRecord<'a> {
     /// The candles that were looked at.
     pub legs: &'a Legs,
     /// The best price that an order met, and the rules it had to keep.
-    pub touch: Option<&'a crate::exchange::Touch>,
+    pub touch: Option<&'a Touch>,
     /// What came of it.
     pub report: &'a Report,
     /// Why an order was refused, if one was.

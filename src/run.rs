@@ -1,16 +1,17 @@
 //! One step, from load to commit. The lock is held before, the telling comes after.
 
 use crate::config::{Config, Mode};
-use crate::exchange::{Market, Touch, View, Want};
+use crate::exchange::{Market, View, Want};
 use crate::failure::{Failure, Kind};
 use crate::report::{self, Action, DecisionRecord, Order, Report};
 use crate::stop::Stop;
 use crate::trading::book::{Book, Halt, HaltedBy, Position};
-use crate::trading::machine::{self, Cause, Decision, Transition};
-use crate::trading::market::{Leg, Side};
+use crate::trading::candle::{Distrust, Legs};
+use crate::trading::fill::{self, Step, Touch};
+use crate::trading::machine::{self, Decision, Transition};
+use crate::trading::market::Side;
 use crate::trading::money::Overflow;
-use crate::trading::order::{self, Execution, Outcome, Refusal, Sale};
-use crate::trading::strategy::{self, Reading, ZScore};
+use crate::trading::strategy::{self, Reading};
 use crate::trading::time::Timestamp;
 use crate::world::{Past, World};
 
@@ -39,14 +40,14 @@ pub fn run(
 
     let (decision, reading) = decide(&past.book, &market, config)?;
     stop.check("nothing was decided")?;
-    let step = act(world, config, &past.book, &market, &decision)?;
+    let touch = touch(world, &decision, market.newest)?;
 
     // Asked again, because a person may have asked while the exchange was answering.
     stop.check("nothing was done")?;
     if let Some(report) = stand_still(world, config, &past, now)? {
         return Ok(report);
     }
-    record(world, config, &past, &market, reading, &decision, step)
+    record(world, config, &past, &market, reading, &decision, touch.as_ref(), None)
 }
 
 /// Sells what is held, whatever the candles say, and halts.
@@ -60,33 +61,19 @@ pub fn flatten(
 ) -> Result<Report, Failure> {
     let past = world.load(config)?;
     let halt = Halt { by: HaltedBy::Person, reason: "flatten was asked for".to_owned() };
-    let candle = past.book.last_candle;
-    let Some(leg) = past.book.position.holding().map(|holding| holding.leg) else {
+    let held = past.book.position.holding().map(|holding| holding.leg);
+    let (Some(leg), Some(candle)) = (held, past.book.last_candle) else {
         let why = "nothing is held: nothing is sold, and nothing new is bought until `resume`";
         world.halt(config, &past, halt.reason, now)?;
         return Ok(Report::new(config, &past.book, Action::Halted, why.to_owned()));
     };
-    let touch = world.exchange.touch(leg, Side::Sell, candle, &mut world.outside)?;
+    let decision = machine::leave_now(&past.book, leg);
+    let touch = touch(world, &decision, candle)?;
     stop.check("nothing was sold")?;
-    let mut step = leave(config, &past.book, touch, leg, false, now)?;
-    step.book.halt.get_or_insert(halt);
-    let market = Market { legs: no_candles(), newest: candle.unwrap_or(now), now };
-    let decision = Decision {
-        signal: machine::Signal::Close,
-        transition: Transition::Leave(leg, Cause::Asked),
-        cooling: false,
-    };
-    let report = record(world, config, &past, &market, None, &decision, step);
+    let market = Market { legs: Legs::default(), newest: candle, now };
+    let report = record(world, config, &past, &market, None, &decision, touch.as_ref(), Some(halt));
     world.store.forget_halt()?;
     report
-}
-
-/// What became of a decision, not yet committed.
-struct Step {
-    book: Book,
-    touch: Option<Touch>,
-    order: Option<(Leg, Side, Option<Execution>)>,
-    refused: Option<Refusal>,
 }
 
 /// Whether nothing may be done: a person or the program itself said so.
@@ -163,7 +150,7 @@ fn observe(
     market: &Market,
     config: &Config,
     since: Option<Timestamp>,
-) -> Result<Vec<strategy::Observation>, crate::trading::candle::Distrust> {
+) -> Result<Vec<strategy::Observation>, Distrust> {
     let rules = &config.rules;
     strategy::observe(&market.legs, rules.interval, since, market.newest, rules.window)
 }
@@ -185,99 +172,18 @@ fn decide(
     }
 }
 
-/// What the decision makes of the book, with a simulated fill where it trades.
-fn act(
+/// The best price that a decision needs, if it needs one.
+fn touch(
     world: &mut World,
-    config: &Config,
-    book: &Book,
-    market: &Market,
     decision: &Decision,
-) -> Result<Step, Failure> {
-    let candle = market.newest;
-    let decided = book.clone().decided(candle, decision.cooling);
-    match decision.transition {
-        Transition::Stay(_) => Ok(Step { book: decided, touch: None, order: None, refused: None }),
-        Transition::Enter(leg, z) => {
-            let touch = world.exchange.touch(leg, Side::Buy, Some(candle), &mut world.outside)?;
-            enter(config, decided, touch, leg, z, candle, market.now)
-        }
-        Transition::Leave(leg, cause) => {
-            let touch = world.exchange.touch(leg, Side::Sell, Some(candle), &mut world.outside)?;
-            let cools = decision.cooling || cause.cools();
-            leave(config, &decided, touch, leg, cools, market.now)
-        }
-    }
-}
-
-fn enter(
-    config: &Config,
-    book: Book,
-    touch: Touch,
-    leg: Leg,
-    z: ZScore,
     candle: Timestamp,
-    now: Timestamp,
-) -> Result<Step, Failure> {
-    let today = now.day();
-    let outcome = order::buy(&config.terms, book.cash, touch.price, &touch.rules);
-    let touch = Some(touch);
-    Ok(match outcome {
-        Ok(Outcome::Executed(bought)) => Step {
-            book: book.ordered(today).entered(leg, &bought, candle, z).map_err(too_large)?,
-            touch,
-            order: Some((leg, Side::Buy, Some(bought))),
-            refused: None,
-        },
-        // An entry that was not executed is over.
-        Ok(Outcome::Expired) => Step {
-            book: book.ordered(today),
-            touch,
-            order: Some((leg, Side::Buy, None)),
-            refused: None,
-        },
-        Err(refusal) => Step { book, touch, order: None, refused: Some(refusal) },
-    })
+) -> Result<Option<Touch>, Failure> {
+    let Some((leg, side)) = decision.needs() else { return Ok(None) };
+    world.exchange.touch(leg, side, candle, &mut world.outside).map(Some)
 }
 
-fn leave(
-    config: &Config,
-    book: &Book,
-    touch: Touch,
-    leg: Leg,
-    cools: bool,
-    now: Timestamp,
-) -> Result<Step, Failure> {
-    let today = now.day();
-    let available = book.available().map_err(too_large)?;
-    let outcome = order::sell(&config.terms, available, touch.price, &touch.rules);
-    let book = book.clone();
-    let mut refused = None;
-    let (book, order) = match outcome {
-        Ok(Sale::Ordered(Outcome::Executed(sold))) => {
-            let rest = available.minus(sold.quantity).unwrap_or_default();
-            let goes_on = order::is_sellable(rest, touch.price, &touch.rules).map_err(too_large)?;
-            let book = book.ordered(today).sold(&sold, goes_on, cools, today);
-            (book.map_err(too_large)?, Some((leg, Side::Sell, Some(sold))))
-        }
-        Ok(Sale::Ordered(Outcome::Expired)) => {
-            (book.ordered(today).unsold(cools), Some((leg, Side::Sell, None)))
-        }
-        Ok(Sale::TooSmall) => (book.written_off(cools, today).map_err(too_large)?, None),
-        Err(refusal) => {
-            let mut book = book.unsold(cools);
-            book.refusals = book.refusals.saturating_add(1);
-            if book.refusals >= MOST_REFUSALS {
-                let reason = format!("an exit was refused {} times: {refusal}", book.refusals);
-                book.halt = Some(Halt { by: HaltedBy::Program, reason });
-            }
-            refused = Some(refusal);
-            (book, None)
-        }
-    };
-    Ok(Step { book, touch: Some(touch), order, refused })
-}
-
-/// Commits the step and says what it was.
+/// Carries the decision out, commits what came of it, and says what it was.
+#[expect(clippy::too_many_arguments, reason = "everything that a decision rests on is recorded")]
 fn record(
     world: &mut World,
     config: &Config,
@@ -285,11 +191,23 @@ fn record(
     market: &Market,
     reading: Option<Reading>,
     decision: &Decision,
-    step: Step,
+    touch: Option<&Touch>,
+    halt: Option<Halt>,
 ) -> Result<Report, Failure> {
-    let Step { book, touch, order, refused } = step;
+    let today = market.now.day();
+    let step = fill::carry_out(&past.book, decision, market.newest, touch, &config.terms, today);
+    let Step { mut book, order, refused } = step.map_err(too_large)?;
+    if book.halt.is_none() {
+        book.halt = halt;
+    }
     let pair = &config.pair;
-    let refused = refused.map(|refusal| refusal.to_string());
+    let refused = refused.zip(decision.needs()).map(|(refusal, (leg, _))| {
+        let sentence = refusal.sentence(pair.symbol(leg));
+        if let Some(Halt { by: HaltedBy::Program, reason }) = &mut book.halt {
+            *reason = format!("{reason}: {sentence}");
+        }
+        sentence
+    });
 
     let decided = report::why(&decision.transition, market.newest, pair, &config.rules);
     let but = match (&refused, &order) {
@@ -312,7 +230,7 @@ fn record(
     report.signal = report::signal_name(decision.signal, pair);
     report.to = report::state_name(&book.position, pair);
     report.order = order.map(|(leg, side, done)| {
-        let id = world.order_id(Some(market.newest), side, book.attempts);
+        let id = world.order_id(market.newest, side, book.attempts);
         Order::of(pair, leg, side, id, done.as_ref())
     });
     if refused.is_some() && is_replay(config) {
@@ -328,7 +246,7 @@ fn record(
         rules: &config.rules,
         terms: &config.terms,
         legs: &market.legs,
-        touch: touch.as_ref(),
+        touch,
         report: &report,
         refused: refused.as_deref(),
         book: &book,
@@ -351,10 +269,3 @@ fn is_replay(config: &Config) -> bool {
 fn too_large(overflow: Overflow) -> Failure {
     Failure::unreachable(format!("a price beyond computation: {overflow}"))
 }
-
-fn no_candles() -> crate::trading::candle::Legs {
-    crate::trading::candle::Legs::new(Vec::new(), Vec::new()).expect("nothing is out of order")
-}
-
-/// The same exit refused so often needs a person. **Source**: contract, exit code 76.
-const MOST_REFUSALS: u32 = 3;

@@ -129,8 +129,8 @@ impl World {
     ///
     /// 36 characters at most of `[a-zA-Z0-9-_]`. **Source**: Binance Spot REST, `newClientOrderId`.
     #[must_use]
-    pub fn order_id(&self, candle: Option<Timestamp>, side: Side, attempt: u32) -> String {
-        let seconds = candle.map_or(0, |candle| candle.as_millis() / 1000);
+    pub fn order_id(&self, candle: Timestamp, side: Side, attempt: u32) -> String {
+        let seconds = candle.as_millis() / 1000;
         let letter = match side {
             Side::Buy => 'B',
             Side::Sell => 'S',

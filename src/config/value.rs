@@ -51,6 +51,9 @@ impl Settings {
     pub(super) fn refused(&self, name: &str, allowed: &str) -> Failure {
         let is_secret = VARIABLES.iter().any(|it| it.name == name && it.is_secret);
         let message = match self.text(name) {
+            Ok(Some(value)) if name.ends_with("_URL") => {
+                format!("`{name}` is `{}`, which is not {allowed}", address(value))
+            }
             Ok(Some(value)) if !is_secret => {
                 format!("`{name}` is `{}`, which is not {allowed}", shortened(value))
             }
@@ -297,6 +300,17 @@ fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let address: Option<std::net::IpAddr> = host.parse().ok();
     host == "localhost" || address.is_some_and(|address| address.is_loopback())
+}
+
+/// Scheme and host of an address: what comes before the host or after it may be a password.
+fn address(value: &str) -> String {
+    let (scheme, rest) = value.split_once("://").unwrap_or(("", value));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let begin = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
+    let hidden = if path.len() > 1 || host.len() < authority.len() { "…" } else { "" };
+    shortened(&format!("{begin}{host}{hidden}"))
 }
 
 /// Enough to recognise it by, and never a screenful.

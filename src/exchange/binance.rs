@@ -74,17 +74,15 @@ impl Binance {
         Ok(klines)
     }
 
-    /// The best bid and ask of `symbol`, and the exchange's time.
+    /// The best bid and ask of `symbol`.
     pub(crate) fn book_ticker(
         &self,
         symbol: &str,
         outside: &mut Outside,
-    ) -> Result<(BookTicker, Timestamp), Failure> {
+    ) -> Result<BookTicker, Failure> {
         let answer = self.get_one(BOOK_TICKER, format!("symbol={symbol}"), outside)?;
-        let ticker = wire::book_ticker(&answer.body, symbol)
-            .map_err(|why| Failure::unreachable(format!("{}: {why}", self.host())))?;
-        let at = self.time_of(&answer, outside)?;
-        Ok((ticker, at))
+        wire::book_ticker(&answer.body, symbol)
+            .map_err(|why| Failure::unreachable(format!("{}: {why}", self.host())))
     }
 
     /// The rules of both symbols.
@@ -187,7 +185,8 @@ impl Binance {
             return Err(Failure::new(
                 Kind::Unreachable,
                 format!(
-                    "the local clock says {received}, the exchange's {at}: more than {} s apart",
+                    "the local clock says {received}, the exchange's {at}: {} s apart, more than {}",
+                    offset.abs() / 1000,
                     MOST_CLOCK_OFFSET_MILLIS / 1000
                 ),
                 "set this machine's clock (`timedatectl set-ntp true`); nothing was done",
@@ -198,7 +197,7 @@ impl Binance {
 
     fn respect_ban(&self, outside: &Outside) -> Result<(), Failure> {
         match outside.banned_until(&self.host(), clock::now()) {
-            Some(until) => Err(self.silenced(until)),
+            Some(until) => Err(self.silenced("asked for silence and", until)),
             None => Ok(()),
         }
     }
@@ -215,13 +214,13 @@ impl Binance {
         let until = answer.received.plus_millis(seconds * 1000);
         outside.memory.bans.insert(self.host(), until.to_string());
         outside.save();
-        self.silenced(until)
+        self.silenced(&format!("answered with HTTP {} and", answer.status), until)
     }
 
-    fn silenced(&self, until: Timestamp) -> Failure {
+    fn silenced(&self, why: &str, until: Timestamp) -> Failure {
         Failure::new(
             Kind::Limited,
-            format!("{} wants no request before {until}", self.host()),
+            format!("{} {why} wants no request before {until}", self.host()),
             "nothing was done; the first run after that time goes on. \
              Other programs on this address count too",
         )

@@ -91,7 +91,10 @@ fn text(path: &Path) -> Result<String, String> {
 fn candles(text: &str) -> Result<Vec<(usize, Candle)>, (usize, String)> {
     let mut candles: Vec<(usize, Candle)> = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
-        let is_header = number == 1 && !line.starts_with(|c: char| c.is_ascii_digit());
+        let is_header = number == 1 && line.starts_with(|c: char| c.is_ascii_alphabetic());
+        if is_header && line.split(',').count() != COLUMNS {
+            return Err((number, "is neither a candle nor a header of candles".to_owned()));
+        }
         if is_header || line.is_empty() {
             continue;
         }
@@ -105,7 +108,7 @@ fn candles(text: &str) -> Result<Vec<(usize, Candle)>, (usize, String)> {
 }
 
 fn candle(line: &str) -> Result<Candle, String> {
-    let mut columns = [""; 12];
+    let mut columns = [""; COLUMNS];
     let mut count = 0;
     for column in line.split(',') {
         if let Some(place) = columns.get_mut(count) {
@@ -114,7 +117,7 @@ fn candle(line: &str) -> Result<Candle, String> {
         count += 1;
     }
     if count != columns.len() {
-        return Err(format!("has {count} columns, 12 are expected"));
+        return Err(format!("has {count} columns, {COLUMNS} are expected"));
     }
     let time = |name: &str, text: &str| {
         let time = text.parse().ok().and_then(Timestamp::from_millis_or_micros);
@@ -202,6 +205,8 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
 fn damaged(what: &str) -> Failure {
     Failure::untrusted(what, "nothing was changed; fetch the file anew, or take it away")
 }
+
+const COLUMNS: usize = 12;
 
 /// A year of one-second candles is about 4 GB; a month of one-minute candles 6 MB.
 const MOST_UNZIPPED_BYTES: usize = 512 * 1024 * 1024;

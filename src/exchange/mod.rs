@@ -16,8 +16,8 @@ pub(crate) mod wire;
 use crate::failure::Failure;
 use crate::store::outside::Outside;
 use crate::trading::candle::Legs;
-use crate::trading::market::{Leg, Side, SymbolRules};
-use crate::trading::money::Price;
+use crate::trading::fill::Touch;
+use crate::trading::market::{Leg, Side};
 use crate::trading::time::Timestamp;
 
 /// What a run needs of the outside.
@@ -27,14 +27,15 @@ pub trait Exchange {
     /// **Errors**: no answer, an answer that makes no sense, or one that asks for silence.
     fn view(&mut self, want: &Want, outside: &mut Outside) -> Result<View, Failure>;
 
-    /// The best price for an order of this side, and the rules it must keep.
+    /// The best price for an order of this side, and the rules it must keep. In a recording that
+    /// is the close of `candle`, the one that was decided on.
     ///
     /// **Errors**: as [`Exchange::view`].
     fn touch(
         &mut self,
         leg: Leg,
         side: Side,
-        candle: Option<Timestamp>,
+        candle: Timestamp,
         outside: &mut Outside,
     ) -> Result<Touch, Failure>;
 
@@ -73,17 +74,6 @@ pub struct Market {
     pub legs: Legs,
     /// The newest candle that should be closed by now.
     pub newest: Timestamp,
-    /// The exchange's time.
-    pub now: Timestamp,
-}
-
-/// The best price of the moment.
-#[derive(Debug)]
-pub struct Touch {
-    /// The best ask for a buy, the best bid for a sell.
-    pub price: Price,
-    /// The symbol's rules.
-    pub rules: SymbolRules,
     /// The exchange's time.
     pub now: Timestamp,
 }

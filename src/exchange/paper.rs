@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::binance::{Binance, Klines};
-use super::{Exchange, Market, Touch, View, Want};
+use super::{Exchange, Market, View, Want};
 use crate::clock::{self, Deadline};
 use crate::failure::Failure;
 use crate::store::outside::{KnownRules, Outside, RulesV1};
 use crate::trading::candle::{Distrust, Legs};
+use crate::trading::fill::Touch;
 use crate::trading::market::{Leg, Pair, Side, SymbolRules};
 use crate::trading::time::{Interval, Timestamp};
 
@@ -126,16 +127,16 @@ impl Exchange for Paper {
         &mut self,
         leg: Leg,
         side: Side,
-        _candle: Option<Timestamp>,
+        _candle: Timestamp,
         outside: &mut Outside,
     ) -> Result<Touch, Failure> {
         let rules = self.rules(leg, outside)?;
-        let (ticker, now) = self.binance.book_ticker(&self.pair.symbol(leg).code(), outside)?;
+        let ticker = self.binance.book_ticker(&self.pair.symbol(leg).code(), outside)?;
         let price = match side {
             Side::Buy => ticker.ask,
             Side::Sell => ticker.bid,
         };
-        Ok(Touch { price, rules, now })
+        Ok(Touch { price, rules })
     }
 }
 

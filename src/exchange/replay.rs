@@ -8,12 +8,13 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Exchange, Market, Touch, View, Want, demo, dump};
+use super::{Exchange, Market, View, Want, demo, dump};
 use crate::config::Recording;
 use crate::failure::Failure;
 use crate::store::journal::hex;
 use crate::store::outside::Outside;
 use crate::trading::candle::{Candle, Legs};
+use crate::trading::fill::Touch;
 use crate::trading::market::{Leg, Pair, Side, SymbolRules};
 use crate::trading::money::Price;
 use crate::trading::time::{Interval, Timestamp};
@@ -62,6 +63,16 @@ impl Replay {
     }
 }
 
+impl Replay {
+    /// The close of this candle, and no rules but eight decimals.
+    #[must_use]
+    pub fn touch_at(&self, leg: Leg, candle: Timestamp) -> Option<Touch> {
+        let index = self.rows.binary_search_by_key(&candle, |[row, _]| row.open_time).ok()?;
+        let close = self.rows[index][usize::from(leg == Leg::Denominator)].close;
+        Some(Touch { price: Price::new(close)?, rules: SymbolRules::unlimited() })
+    }
+}
+
 impl Exchange for Replay {
     fn view(&mut self, want: &Want, _outside: &mut Outside) -> Result<View, Failure> {
         if self.rows.len() < want.window {
@@ -84,20 +95,15 @@ impl Exchange for Replay {
         &mut self,
         leg: Leg,
         _side: Side,
-        candle: Option<Timestamp>,
+        candle: Timestamp,
         _outside: &mut Outside,
     ) -> Result<Touch, Failure> {
-        let row = self.rows.iter().find(|[row, _]| Some(row.open_time) == candle);
-        let close = row.map(|row| row[usize::from(leg == Leg::Denominator)]);
-        let price = close.and_then(|candle| Price::new(candle.close)).ok_or_else(|| {
+        self.touch_at(leg, candle).ok_or_else(|| {
             Failure::untrusted(
-                "the recording has no price for the candle that was decided on last",
+                format!("the recording has no price for the candle {candle}"),
                 "use the candles that this replay began with",
             )
-        })?;
-        let open_time = close.map_or(Timestamp::EPOCH, |candle| candle.open_time);
-        let now = open_time.plus_millis(self.interval.millis());
-        Ok(Touch { price, rules: SymbolRules::unlimited(), now })
+        })
     }
 
     fn fingerprint(&self, through: Option<Timestamp>) -> Option<String> {

@@ -150,7 +150,7 @@ impl fmt::Display for Leg {
 }
 
 /// Both legs' closed candles, each in strictly rising order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Legs {
     numerator: Vec<Candle>,
     denominator: Vec<Candle>,

@@ -119,6 +119,13 @@ pub fn stay_away(book: &Book, distrust: Distrust) -> Decision {
     Decision { signal: Signal::Hold, transition, cooling }
 }
 
+/// The step of a person who wants out, whatever the candles say.
+#[must_use]
+pub fn leave_now(book: &Book, leg: Leg) -> Decision {
+    let cooling = matches!(&book.position, Position::Leaving(leaving) if leaving.cools);
+    Decision { signal: Signal::Close, transition: Transition::Leave(leg, Cause::Asked), cooling }
+}
+
 /// One step.
 ///
 /// `seen` are the candles since the last one processed, oldest first, the newest last. `today` is

@@ -21,6 +21,7 @@
 
 pub mod book;
 pub mod candle;
+pub mod fill;
 pub mod machine;
 pub mod market;
 pub mod money;

@@ -4,11 +4,9 @@
 //! exchange's best price of the moment and the symbol's real rules; replay gives them the close
 //! of the candle and no rules but eight decimals.
 
-use std::fmt;
-
 use rust_decimal::Decimal;
 
-use super::market::{Side, SymbolRules};
+use super::market::{Side, Symbol, SymbolRules};
 use super::money::{Amount, BasisPoints, Overflow, Price, Quantity};
 
 /// What a trade costs and how far it may go.
@@ -102,21 +100,25 @@ impl From<Overflow> for Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Refusal {
+    /// The sentence for a person, with the names of what is traded.
+    #[must_use]
+    pub fn sentence(&self, symbol: &Symbol) -> String {
+        let quote = &symbol.quote;
         match self {
-            Self::Balance { amount, free } => {
-                write!(f, "an entry spends {amount} but only {free} are free")
-            }
-            Self::NotTrading { status } => {
-                write!(f, "the symbol's status is {status}, not TRADING")
-            }
-            Self::NotSellable { quantity, worth, min_quantity, min_notional } => write!(
-                f,
-                "what would be left to sell, {quantity} worth {worth}, is below the exchange's \
-                 smallest order (quantity {min_quantity}, notional {min_notional} with our margin)"
+            Self::Balance { amount, free } => format!(
+                "the free balance is {free} {quote}, less than the {amount} {quote} that an entry spends"
             ),
-            Self::TooLarge => write!(f, "{Overflow}"),
+            Self::NotTrading { status } => {
+                format!("the status of {} is {status}, not TRADING", symbol.code())
+            }
+            Self::NotSellable { quantity, worth, min_quantity, min_notional } => format!(
+                "what would be left to sell of {}, {quantity} worth {worth} {quote}, is below the \
+                 exchange's smallest order (quantity {min_quantity}, notional {min_notional} \
+                 {quote} with a margin)",
+                symbol.code()
+            ),
+            Self::TooLarge => format!("{}: {Overflow}", symbol.code()),
         }
     }
 }

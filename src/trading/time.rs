@@ -38,6 +38,14 @@ impl Timestamp {
         self.0
     }
 
+    /// RFC 3339 with all three decimals, so that lines of a log align.
+    #[must_use]
+    pub fn to_precise_text(self) -> String {
+        let moment = jiff::Timestamp::from_millisecond(self.0)
+            .expect("only moments of the calendar are constructed");
+        format!("{moment:.3}")
+    }
+
     /// This moment and so many milliseconds; the moment itself where the calendar ends.
     #[must_use]
     pub fn plus_millis(self, millis: i64) -> Self {

@@ -1,0 +1,609 @@
+//! What one step costs: the real release binary against a TLS server on this machine.
+//!
+//! `cargo bench` prints a table of figures with the bars they should stay under, then the same step by the usual Python
+//! stack (`peer.py`) beside it. A slow figure is printed, not punished: only a step that fails ends the bench with 1.
+//! `cargo bench -- --no-peer` leaves Python out.
+//!
+//! Instructions, requests and round trips are the figures to trust: they hardly depend on what else the machine does.
+//! Wall time and CPU time are medians; the two programs run in turn, so that a busy minute hits both.
+
+#![allow(clippy::disallowed_methods)] // A bench is about the real clock.
+
+use std::error::Error;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const RUNS: usize = 15;
+const RTT: Duration = Duration::from_millis(50);
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let result = match arguments.split_first() {
+        Some((first, command)) if first == METER => meter(command),
+        _ => bench(!arguments.iter().any(|argument| argument == "--no-peer")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("the bench failed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(with_peer: bool) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let binary = Path::new(env!("CARGO_BIN_EXE_ouroboros"));
+    let market = Arc::new(Market::default());
+    let direct = market.serve(folder.path())?;
+    let line = DelayLine::before(direct)?;
+    let step = Step { binary, folder: folder.path(), market: &market };
+
+    println!(
+        "One step without a trade: lock, load, candles of both legs over TLS, z-score, decide, save."
+    );
+    println!("The server is on this machine; medians of {RUNS} runs.\n");
+    println!("{:<44} {:>12} {:>12} {:>8}", "figure", "measured", "bar", "of bar");
+
+    match step.instructions(direct)? {
+        Ok(instructions) => row("instructions (callgrind)", instructions / 1e6, "M", Some(10.0)),
+        Err(reason) => println!("{:<44} not measured: {reason}", "instructions (callgrind)"),
+    }
+
+    let runs = (0..RUNS).map(|_| step.run(direct)).collect::<Result<Vec<_>>>()?;
+    row("peak memory", median(&runs, |run| run.peak_kib) / 1024.0, "MiB", Some(6.0));
+    row("CPU time, user and system", median(&runs, |run| run.cpu_ms), "ms", None);
+    row("wall time, no delay", median(&runs, |run| run.wall_ms), "ms", None);
+
+    let mut seen = Vec::new();
+    let delayed = (0..RUNS)
+        .map(|_| {
+            line.forget();
+            let run = step.run(line.address)?;
+            seen.push((market.requests(), line.connections(), line.round_trips()));
+            Ok(run)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let rtt_ms = RTT.as_secs_f64() * 1e3;
+    row(
+        "wall time behind a line of 50 ms, in RTT",
+        median(&delayed, |run| run.wall_ms) / rtt_ms,
+        "RTT",
+        Some(3.3),
+    );
+    row("sequential round trips", median(&seen, |seen| as_f64(seen.2)), "", Some(3.0));
+    row("requests", median(&seen, |seen| as_f64(seen.0)), "", Some(2.0));
+    row("connections", median(&seen, |seen| as_f64(seen.1)), "", Some(2.0));
+    row("size of the binary", as_f64(fs::metadata(binary)?.len()) / 1e6, "MB", Some(4.5));
+
+    if with_peer {
+        println!();
+        match Peer::install(folder.path())? {
+            Ok(peer) => compare(&step, &peer, direct)?,
+            Err(reason) => println!("The same step with ccxt and pandas: not measured, {reason}."),
+        }
+    }
+    Ok(())
+}
+
+/// Ours and theirs in turn, against the same server.
+fn compare(step: &Step, peer: &Peer, server: SocketAddr) -> Result<()> {
+    type Figure = fn(&Run) -> f64;
+    const ROUNDS: usize = 7;
+    let mut ours = Vec::new();
+    let mut theirs = Vec::new();
+    for _ in 0..ROUNDS {
+        ours.push(step.run(server)?);
+        theirs.push(peer.run(step.folder, server)?);
+    }
+    println!(
+        "The same step in Python ({}), in turn with ours, medians of {ROUNDS}.\n",
+        peer.versions
+    );
+    println!("{:<44} {:>12} {:>12} {:>8}", "figure", "ouroboros", "Python", "ratio");
+    let compared: [(&str, &str, Figure); 3] = [
+        ("wall time", "ms", |run| run.wall_ms),
+        ("CPU time, user and system", "ms", |run| run.cpu_ms),
+        ("peak memory", "MiB", |run| run.peak_kib / 1024.0),
+    ];
+    for (name, unit, figure) in compared {
+        let (a, b) = (median(&ours, figure), median(&theirs, figure));
+        println!("{name:<44} {a:>8.2} {unit:<3} {b:>8.1} {unit:<3} {:>7.0}x", b / a);
+    }
+    Ok(())
+}
+
+fn row(name: &str, measured: f64, unit: &str, bar: Option<f64>) {
+    let Some(bar) = bar else {
+        return println!("{name:<44} {measured:>8.2} {unit:<3}");
+    };
+    let ratio = measured / bar;
+    let over = if ratio > 1.0 { "  over the bar" } else { "" };
+    println!("{name:<44} {measured:>8.2} {unit:<3} {bar:>8.1} {unit:<3} {ratio:>8.2}{over}");
+}
+
+fn median<T>(runs: &[T], figure: impl Fn(&T) -> f64) -> f64 {
+    let mut figures: Vec<f64> = runs.iter().map(figure).collect();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+#[allow(clippy::cast_precision_loss)] // Counts and sizes far below 2^53.
+fn as_f64(count: u64) -> f64 {
+    count as f64
+}
+
+// ---- the step that is measured ----------------------------------------------------------------
+
+struct Step<'a> {
+    binary: &'a Path,
+    folder: &'a Path,
+    market: &'a Market,
+}
+
+impl Step<'_> {
+    /// One measured step. It finds the book of an earlier candle, so that it has a decision to make and to save.
+    fn run(&self, server: SocketAddr) -> Result<Run> {
+        let state = self.book_of_an_earlier_candle()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg(METER).arg(self.binary);
+        measured(self.step(&mut command, &state, server))
+    }
+
+    /// Instructions of one step, or why they could not be counted.
+    fn instructions(&self, server: SocketAddr) -> Result<std::result::Result<f64, String>> {
+        let mut counts = Vec::new();
+        for _ in 0..3 {
+            let state = self.book_of_an_earlier_candle()?;
+            let mut command = Command::new("valgrind");
+            command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(self.binary);
+            let output = match self.step(&mut command, &state, server).output() {
+                Ok(output) => output,
+                Err(error) => return Ok(Err(format!("`valgrind` can't be started ({error})"))),
+            };
+            let text = String::from_utf8_lossy(&output.stderr);
+            if !output.status.success() {
+                return Err(format!(
+                    "the step under valgrind ended with {}: {text}",
+                    output.status
+                )
+                .into());
+            }
+            let count = text
+                .lines()
+                .find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
+            match count {
+                Some(count) => counts.push(count),
+                None => return Ok(Err("callgrind printed no count".into())),
+            }
+        }
+        Ok(Ok(median(&counts, |count| *count)))
+    }
+
+    /// A server that is 45 s behind, then 45 s ahead: far enough apart for another minute's candle, and both near
+    /// enough to the local clock for the program's own check.
+    fn book_of_an_earlier_candle(&self) -> Result<PathBuf> {
+        let state = self.folder.join("state");
+        if state.exists() {
+            fs::remove_dir_all(&state)?;
+        }
+        self.market.seconds_ahead.store(-45, Ordering::Relaxed);
+        let server = self.market.address.lock().expect(UNPOISONED).ok_or("the server is not up")?;
+        let output = self.step(&mut Command::new(self.binary), &state, server).output()?;
+        self.market.seconds_ahead.store(45, Ordering::Relaxed);
+        self.market.forget();
+        if output.status.success() {
+            Ok(state)
+        } else {
+            let text = String::from_utf8_lossy(&output.stderr);
+            Err(format!("the first step ended with {}: {text}", output.status).into())
+        }
+    }
+
+    fn step<'c>(
+        &self,
+        command: &'c mut Command,
+        state: &Path,
+        server: SocketAddr,
+    ) -> &'c mut Command {
+        command
+            .arg("--dry-run")
+            .arg("--state-dir")
+            .arg(state)
+            .current_dir(self.folder) // no `.env` of the project
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("TIMEFRAME", "1m")
+            .env("BINANCE_MARKET_URL", format!("https://localhost:{}", server.port()))
+            .env("SSL_CERT_FILE", self.folder.join(CA_FILE))
+            .stdin(Stdio::null())
+    }
+}
+
+/// The ccxt and pandas script in a virtual environment of its own.
+struct Peer {
+    python: PathBuf,
+    versions: String,
+}
+
+impl Peer {
+    /// Installs it, or says why that can't be done here.
+    fn install(folder: &Path) -> Result<std::result::Result<Self, String>> {
+        let environment = folder.join("venv");
+        let python = environment.join("bin/python");
+        let mut make = Command::new("python3");
+        make.args(["-m", "venv"]).arg(&environment);
+        let mut install = Command::new(&python);
+        install.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "ccxt",
+            "pandas",
+        ]);
+        for (command, reason) in
+            [(make, "`python3 -m venv` does not work here"), (install, "PyPI is out of reach")]
+        {
+            let mut command = command;
+            let done =
+                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            if !done.is_ok_and(|status| status.success()) {
+                return Ok(Err(reason.into()));
+            }
+        }
+        let print = "import ccxt, pandas, sys; print(f'{sys.version.split()[0]}, ccxt {ccxt.__version__}, pandas {pandas.__version__}')";
+        let versions = Command::new(&python).args(["-c", print]).output()?;
+        Ok(Ok(Self { python, versions: String::from_utf8_lossy(&versions.stdout).trim().into() }))
+    }
+
+    fn run(&self, folder: &Path, server: SocketAddr) -> Result<Run> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .arg(METER)
+            .arg(&self.python)
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peer.py"))
+            .arg(format!("https://localhost:{}", server.port()))
+            .arg(folder.join(CA_FILE))
+            .arg(folder.join("peer.json"))
+            .stdin(Stdio::null());
+        measured(&mut command)
+    }
+}
+
+// ---- the meter --------------------------------------------------------------------------------
+
+/// As first argument: run the rest as a command and print what it took. A process of its own, because the kernel counts
+/// the memory of the process that starts another one as if the other had used it; this one is smaller than any it measures.
+const METER: &str = "--meter";
+
+struct Run {
+    wall_ms: f64,
+    cpu_ms: f64,
+    peak_kib: f64,
+}
+
+fn meter(command: &[impl AsRef<OsStr>]) -> Result<()> {
+    use nix::sys::resource::{UsageWho, getrusage};
+    use nix::sys::time::TimeValLike;
+
+    let (program, arguments) = command.split_first().ok_or("no command to measure")?;
+    let begin = Instant::now();
+    let output = Command::new(program).args(arguments).stdout(Stdio::null()).output()?;
+    let wall = begin.elapsed();
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        return Err(
+            format!("{} ended with {}: {text}", program.as_ref().display(), output.status).into()
+        );
+    }
+    let used = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let cpu_us = used.user_time().num_microseconds() + used.system_time().num_microseconds();
+    println!("{} {cpu_us} {}", wall.as_micros(), used.max_rss());
+    Ok(())
+}
+
+fn measured(command: &mut Command) -> Result<Run> {
+    let output = command.output()?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let figures: Vec<f64> =
+        printed.split_whitespace().filter_map(|figure| figure.parse().ok()).collect();
+    match figures[..] {
+        [wall_us, cpu_us, peak_kib] => {
+            Ok(Run { wall_ms: wall_us / 1e3, cpu_ms: cpu_us / 1e3, peak_kib })
+        }
+        _ => Err(String::from_utf8_lossy(&output.stderr).trim().into()),
+    }
+}
+
+// ---- the server -------------------------------------------------------------------------------
+
+const CA_FILE: &str = "ca.pem";
+const UNPOISONED: &str = "no thread panics while it holds the lock";
+
+/// Binance's public answers over TLS 1.3 and HTTP/1.1, one thread a connection.
+#[derive(Default)]
+struct Market {
+    address: Mutex<Option<SocketAddr>>,
+    requests: Mutex<u64>,
+    /// How far the exchange's clock is ahead of ours.
+    seconds_ahead: AtomicI64,
+}
+
+impl Market {
+    fn serve(self: &Arc<Self>, folder: &Path) -> Result<SocketAddr> {
+        let tls = certificates(&folder.join(CA_FILE))?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        *self.address.lock().expect(UNPOISONED) = Some(address);
+        let market = Arc::clone(self);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (market, tls) = (Arc::clone(&market), Arc::clone(&tls));
+                // A client that goes away ends its connection, nothing else.
+                thread::spawn(move || market.talk(stream, tls).ok());
+            }
+        });
+        Ok(address)
+    }
+
+    fn talk(&self, stream: TcpStream, tls: Arc<rustls::ServerConfig>) -> Result<()> {
+        stream.set_nodelay(true)?;
+        let mut stream = rustls::StreamOwned::new(rustls::ServerConnection::new(tls)?, stream);
+        let mut received = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            let count = stream.read(&mut buffer)?;
+            if count == 0 {
+                return Ok(());
+            }
+            received.extend_from_slice(&buffer[..count]);
+            // Only GETs come, so a request ends with its head.
+            while let Some(end) = received.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                let head: Vec<u8> = received.drain(..end + 4).collect();
+                let head = String::from_utf8_lossy(&head);
+                let target = head.split(' ').nth(1).unwrap_or_default();
+                *self.requests.lock().expect(UNPOISONED) += 1;
+                stream.write_all(self.answer(target).as_bytes())?;
+            }
+        }
+    }
+
+    fn answer(&self, target: &str) -> String {
+        let now_ms = self.now_ms();
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let parameter = |name: &str| {
+            query
+                .split('&')
+                .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+                .unwrap_or_default()
+        };
+        let body = match path {
+            "/api/v3/klines" => {
+                klines(parameter("symbol"), parameter("limit").parse().unwrap_or(500), now_ms)
+            }
+            "/api/v3/time" => format!(r#"{{"serverTime":{now_ms}}}"#),
+            "/api/v3/exchangeInfo" => exchange_info(),
+            "/api/v3/ticker/bookTicker" => format!(
+                r#"{{"symbol":"{}","bidPrice":"100.00000000","bidQty":"9.00000000","askPrice":"100.01000000","askQty":"9.00000000"}}"#,
+                parameter("symbol")
+            ),
+            _ => r#"{"code":-1,"msg":"not served here"}"#.into(),
+        };
+        let date = jiff::fmt::rfc2822::DateTimePrinter::new()
+            .timestamp_to_rfc9110_string(
+                &jiff::Timestamp::from_millisecond(now_ms).expect("a time near now"),
+            )
+            .expect("a time near now");
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json;charset=UTF-8\r\nContent-Length: {}\r\nConnection: keep-alive\r\n\
+             Date: {date}\r\nX-MBX-USED-WEIGHT-1M: 4\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    fn now_ms(&self) -> i64 {
+        let now =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock after 1970");
+        let ahead = self.seconds_ahead.load(Ordering::Relaxed) * 1000;
+        i64::try_from(now.as_millis()).expect("a clock before the year 292 million") + ahead
+    }
+
+    fn requests(&self) -> u64 {
+        *self.requests.lock().expect(UNPOISONED)
+    }
+
+    fn forget(&self) {
+        *self.requests.lock().expect(UNPOISONED) = 0;
+    }
+}
+
+/// Minute candles up to the forming one. The spread goes round in three small steps, so |z| stays below 1.3: no trade.
+fn klines(symbol: &str, limit: i64, now_ms: i64) -> String {
+    const STEP_MS: i64 = 60_000;
+    let newest = now_ms / STEP_MS;
+    let mut body = String::from("[");
+    for index in newest - limit + 1..=newest {
+        let close = if symbol.starts_with("BTC") { 64_000 + index % 3 * 10 } else { 3200 };
+        let open_time = index * STEP_MS;
+        let close_time = open_time + STEP_MS - 1;
+        let comma = if body.len() > 1 { "," } else { "" };
+        write!(
+            body,
+            r#"{comma}[{open_time},"{close}.00000000","{}.00000000","{}.00000000","{close}.00000000","512.40312000",{close_time},"32867120.11203400",98123,"250.10001000","16041233.90112000","0"]"#,
+            close + 5,
+            close - 5
+        )
+        .expect("a String takes everything");
+    }
+    body.push(']');
+    body
+}
+
+fn exchange_info() -> String {
+    let symbols: Vec<String> = [("BTC", "0.00001000"), ("ETH", "0.00010000")]
+        .iter()
+        .map(|(asset, step)| {
+            format!(
+                r#"{{"symbol":"{asset}USDT","status":"TRADING","baseAsset":"{asset}","baseAssetPrecision":8,"quoteAsset":"USDT","quotePrecision":8,"quoteAssetPrecision":8,"orderTypes":["LIMIT","MARKET"],"quoteOrderQtyMarketAllowed":true,"isSpotTradingAllowed":true,"isMarginTradingAllowed":false,"filters":[{{"filterType":"PRICE_FILTER","minPrice":"0.01000000","maxPrice":"1000000.00000000","tickSize":"0.01000000"}},{{"filterType":"LOT_SIZE","minQty":"{step}","maxQty":"9000.00000000","stepSize":"{step}"}},{{"filterType":"NOTIONAL","minNotional":"5.00000000","applyMinToMarket":true,"maxNotional":"9000000.00000000","applyMaxToMarket":false,"avgPriceMins":5}}],"permissions":[],"permissionSets":[["SPOT"]]}}"#
+            )
+        })
+        .collect();
+    format!(
+        r#"{{"timezone":"UTC","serverTime":1784545207000,"rateLimits":[],"exchangeFilters":[],"symbols":[{}]}}"#,
+        symbols.join(",")
+    )
+}
+
+/// A root, an intermediate and a leaf on P-256, as public servers have them; the root goes to `ca_file`.
+fn certificates(ca_file: &Path) -> Result<Arc<rustls::ServerConfig>> {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+
+    let authority = |name: &str| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params
+    };
+    let (root, root_key) = (authority("bench root"), KeyPair::generate()?);
+    fs::write(ca_file, root.self_signed(&root_key)?.pem())?;
+    let root = Issuer::new(root, root_key);
+    let (middle, middle_key) = (authority("bench intermediate"), KeyPair::generate()?);
+    let middle_certificate = middle.signed_by(&middle_key, &root)?;
+    let middle = Issuer::new(middle, middle_key);
+    let leaf_key = KeyPair::generate()?;
+    let leaf = CertificateParams::new(["localhost".to_owned()])?.signed_by(&leaf_key, &middle)?;
+
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![leaf.der().clone(), middle_certificate.der().clone()],
+            rustls::pki_types::PrivatePkcs8KeyDer::from(leaf_key.serialize_der()).into(),
+        )?;
+    Ok(Arc::new(config))
+}
+
+// ---- the delay line ---------------------------------------------------------------------------
+
+/// A TCP proxy that makes this machine's loopback as slow as a real line.
+///
+/// Bytes take half a round trip each way. A connect takes one, too, but the kernel completes it at once before any program
+/// can step in; so what the client sends in the first round trip after it counts as sent at the end of that. What the
+/// client computes meanwhile (its TLS hello, well under a millisecond) therefore costs nothing here.
+struct DelayLine {
+    address: SocketAddr,
+    trips: Arc<Mutex<Trips>>,
+}
+
+/// Counts round trips as a logical clock: an answer knows one more than the question did, and the client's next question
+/// knows as much as the best informed answer so far.
+#[derive(Default)]
+struct Trips {
+    known_to_client: u64,
+    connections: u64,
+}
+
+impl DelayLine {
+    fn before(server: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let trips = Arc::new(Mutex::new(Trips::default()));
+        let shared = Arc::clone(&trips);
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let trips = Arc::clone(&shared);
+                thread::spawn(move || carry(&client, server, &trips).ok());
+            }
+        });
+        Ok(Self { address, trips })
+    }
+
+    fn forget(&self) {
+        *self.trips.lock().expect(UNPOISONED) = Trips::default();
+    }
+
+    fn connections(&self) -> u64 {
+        self.trips.lock().expect(UNPOISONED).connections
+    }
+
+    fn round_trips(&self) -> u64 {
+        self.trips.lock().expect(UNPOISONED).known_to_client
+    }
+}
+
+/// Both directions of one connection.
+fn carry(client: &TcpStream, server: SocketAddr, trips: &Mutex<Trips>) -> io::Result<()> {
+    let connected = Instant::now() + RTT;
+    let connect_knows = {
+        let mut trips = trips.lock().expect(UNPOISONED);
+        trips.connections += 1;
+        trips.known_to_client + 1
+    };
+    let server = TcpStream::connect(server)?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let asked = Mutex::new(connect_knows);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let ask = |now: Instant| {
+                let mut asked = asked.lock().expect(UNPOISONED);
+                *asked = asked.max(trips.lock().expect(UNPOISONED).known_to_client);
+                (now.max(connected) + RTT / 2, 0)
+            };
+            relay(client, &server, ask, |_| ())
+        });
+        let answer = |now: Instant| (now + RTT / 2, *asked.lock().expect(UNPOISONED) + 1);
+        let arrive = |knows: u64| {
+            let mut trips = trips.lock().expect(UNPOISONED);
+            trips.known_to_client = trips.known_to_client.max(knows);
+        };
+        relay(&server, client, answer, arrive)
+    })
+}
+
+/// Carries bytes one way. `depart` says when they arrive and what they know, `arrive` is told when they do.
+fn relay(
+    mut from: &TcpStream,
+    mut to: &TcpStream,
+    depart: impl Fn(Instant) -> (Instant, u64),
+    arrive: impl Fn(u64) + Send,
+) -> io::Result<()> {
+    let (sender, receiver) = mpsc::channel::<(Instant, u64, Vec<u8>)>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for (due, knows, bytes) in receiver {
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                arrive(knows);
+                // A peer that has gone needs nothing more; the other direction ends by itself.
+                if to.write_all(&bytes).is_err() {
+                    break;
+                }
+            }
+            to.shutdown(Shutdown::Write).ok();
+        });
+        let mut buffer = [0; 16384];
+        loop {
+            let count = from.read(&mut buffer)?;
+            let (due, knows) = depart(Instant::now());
+            if count == 0 || sender.send((due, knows, buffer[..count].to_vec())).is_err() {
+                drop(sender);
+                return Ok(());
+            }
+        }
+    })
+}

@@ -1,0 +1,53 @@
+//! Whole runs of the real binary against a scripted exchange: what a user can rely on, and nothing
+//! of the inside. Written from the contract, so each test's name is a sentence about the outside.
+
+/// Rate limits and bans are kept to the second, with no request before their end.
+mod bans;
+/// Whatever the network does, a run ends within 45 seconds.
+mod bounded;
+/// Candles that can't be trusted: 65, and not a byte changed.
+mod candles;
+/// Which candle is closed: the exchange's clock decides, the machine's only has to be near.
+mod clocks;
+/// Every setting that can't be understood: 78, with its name, before anything else happens.
+mod config;
+/// Answers that are nonsense: 69, and nothing traded.
+mod content;
+/// The shapes of JSON, commands, folders and the manners towards the exchange.
+mod contract;
+/// Killed before every system call: the old state or the new one, never a mix.
+mod crash;
+/// Candle dumps as Binance publishes them, whole and damaged.
+mod dumps;
+/// The `.env` file, read literally.
+mod envfile;
+/// Quantities, costs, fees and balances to the last digit.
+mod fills;
+/// The user's switch: halt, resume, flatten.
+mod halt;
+/// The ping at the end of a run.
+mod healthcheck;
+/// Limits that a user sets: edge, stop, holding time, orders and loss a day.
+mod limits;
+/// The process and its surroundings: signals, pipes, masks, two starts at once.
+mod process;
+/// Entries that the exchange would not take: 76, told once, and the candle is done.
+mod refusals;
+/// Replay: the same step over candles from a folder.
+mod replay;
+/// Replays against a second implementation, to the last digit.
+mod replay_golden;
+/// Secrets are in no byte written or said.
+mod secrets;
+/// A state that can't be trusted is kept as it is.
+mod state;
+/// The z-score against numbers that were not made by this program.
+mod statistics;
+/// The table of the strategy, a row a test.
+mod step;
+/// The scripted exchange, the runner and the tables.
+mod support;
+/// Telegram: nothing is lost, nothing is told twice, and no answer of it matters to the trade.
+mod telling;
+/// Connections that break in every way: 69, and the next good run goes on.
+mod transport;

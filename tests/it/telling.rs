@@ -1,0 +1,202 @@
+//! Telegram: every message arrives, in order and numbered, and nothing that Telegram does matters
+//! to the trade.
+
+use serde_json::json;
+
+use crate::support::desk::Desk;
+use crate::support::fault::{Fault, Response};
+use crate::support::run::Run;
+use crate::support::table::spreads;
+
+#[test]
+fn an_entry_and_an_exit_are_told() {
+    let desk = Desk::new(spreads("20 20 20 21"));
+    let _ = telling(&desk).expect_exit(0);
+    let told = desk.server.told().join("\n");
+    assert!(told.contains("ETH") && told.contains("0.0483"), "what was bought: {told}");
+    desk.server.forget();
+    desk.server.close_candle(spreads("20")[0]);
+    let _ = telling(&desk).expect_exit(0);
+    let told = desk.server.told().join("\n");
+    assert!(told.contains("ETH") && told.contains("0.0482"), "what was sold: {told}");
+}
+
+#[test]
+fn messages_go_to_the_chat_as_telegram_wants_them() {
+    let desk = Desk::new(spreads("20 20 20 21"));
+    let _ = telling(&desk).expect_exit(0);
+    let requests = desk.server.requests_to("/bot");
+    assert!(!requests.is_empty());
+    for request in requests {
+        assert_eq!(request.method, "POST");
+        assert_eq!(request.path(), format!("/bot{TOKEN}/sendMessage"));
+        assert!(request.header("content-type").unwrap_or_default().contains("application/json"));
+        let body: serde_json::Value = serde_json::from_str(&request.body).expect("JSON");
+        assert!(
+            body["chat_id"] == json!("-100123") || body["chat_id"] == json!(-100_123),
+            "{body}"
+        );
+        assert!(body["text"].as_str().expect("a text").encode_utf16().count() <= 4096);
+    }
+}
+
+#[test]
+fn a_run_without_news_tells_nothing() {
+    let desk = Desk::new(spreads("20 20 21 20"));
+    let _ = telling(&desk).expect_exit(0);
+    desk.server.forget();
+    let _ = telling(&desk).expect_exit(0);
+    desk.server.close_candle(spreads("20")[0]);
+    let _ = telling(&desk).expect_exit(0);
+    assert!(desk.server.requests_to("/bot").is_empty(), "{:?}", desk.server.told());
+}
+
+#[test]
+fn nobody_is_told_without_a_bot() {
+    let desk = Desk::new(spreads("20 20 20 21"));
+    let _ = desk.run().env("TELEGRAM_API_URL", desk.server.url()).expect_exit(0);
+    assert!(desk.server.requests_to("/bot").is_empty());
+}
+
+#[test]
+fn no_answer_of_telegram_changes_the_step_or_its_exit_code() {
+    let told = |code: u16, text: &str| {
+        Fault::json(code, json!({"ok": false, "error_code": code, "description": text}).to_string())
+    };
+    let flood = json!({
+        "ok": false, "error_code": 429, "description": "Too Many Requests: retry after 34",
+        "parameters": {"retry_after": 34},
+    });
+    let faults = [
+        told(400, "Bad Request: chat not found"),
+        told(400, "Bad Request: can't parse entities"),
+        told(401, "Unauthorized"),
+        told(403, "Forbidden: bot was blocked by the user"),
+        told(404, "Not Found"),
+        told(409, "Conflict"),
+        told(413, "Request Entity Too Large"),
+        Fault::Answer(Response::new(429, flood.to_string()).with("Retry-After", "34")),
+        Fault::status(500),
+        Fault::html(502),
+        Fault::html(200),
+        Fault::body(""),
+        Fault::body(r#"{"ok":false}"#),
+        Fault::redirect(302, "/elsewhere"),
+        Fault::Close,
+        Fault::Reset,
+        Fault::BrokenChunks,
+        Fault::WrongLength(50),
+        Fault::Blanks { count: 2 * 1024 * 1024, chunked: false },
+    ];
+    for fault in faults {
+        let desk = Desk::new(spreads("20 20 20 21"));
+        desk.server.fault("/bot", fault.clone());
+        let outcome = telling(&desk).expect_exit(0);
+        outcome.expect_json(&[("/action", json!("buy")), ("/to", json!("HOLDING_ETH"))]);
+        assert!(desk.server.requests_to("elsewhere").is_empty(), "a redirect was followed");
+        assert!(!outcome.stderr.contains(TOKEN), "the token is told: {fault:?}");
+    }
+}
+
+#[test]
+fn a_bot_api_that_is_not_there_changes_nothing() {
+    let desk = Desk::new(spreads("20 20 20 21"));
+    let outcome = telling(&desk).env("TELEGRAM_API_URL", "http://127.0.0.1:1").expect_exit(0);
+    outcome.expect_json(&[("/action", json!("buy"))]);
+}
+
+#[test]
+fn what_could_not_be_told_is_told_later_in_order_and_once() {
+    let desk = Desk::for_two_more(spreads("20 20 20 21"));
+    desk.server.fault("/bot", Fault::status(500));
+    let _ = telling(&desk).expect_exit(0);
+    desk.server.close_candle(spreads("20")[0]);
+    let _ = telling(&desk).expect_exit(0);
+    assert_eq!(desk.server.told(), Vec::<String>::new());
+    desk.server.heal();
+    let _ = telling(&desk).expect_exit(0);
+    let told = desk.server.told().join("\n");
+    let (bought, sold) = (told.find("0.0483"), told.find("0.0482"));
+    assert!(bought.is_some() && sold.is_some(), "both arrive: {told}");
+    let numbers = numbers(&told);
+    let expected: Vec<u64> = (1..=numbers.len() as u64).collect();
+    assert!(numbers.len() >= 2 && numbers == expected, "numbered: {told}");
+    desk.server.forget();
+    let _ = telling(&desk).expect_exit(0);
+    assert!(desk.server.told().is_empty(), "told twice");
+}
+
+#[test]
+fn a_message_that_only_the_answer_of_was_lost_keeps_its_number() {
+    // Telegram has it, but the run can't know: it comes again, under the same number.
+    let desk = Desk::new(spreads("20 20 20 21"));
+    desk.server.fault_nth("/bot", 0, Fault::Close);
+    let _ = telling(&desk).expect_exit(0);
+    let _ = telling(&desk).expect_exit(0);
+    let requests = desk.server.requests_to("/bot");
+    let seen: Vec<u64> = requests.iter().flat_map(|request| numbers(&request.body)).collect();
+    assert!(seen.iter().filter(|number| **number == 1).count() >= 2, "{seen:?}");
+}
+
+#[test]
+fn a_failure_is_told_once_and_its_end_too() {
+    let desk = Desk::entry_ahead();
+    desk.server.fault("klines", Fault::status(503));
+    for _ in 0..3 {
+        let _ = telling(&desk).expect_exit(69);
+    }
+    let about = |word: &str| desk.server.told().iter().filter(|text| text.contains(word)).count();
+    assert_eq!(about("503"), 1, "{:?}", desk.server.told());
+    desk.server.heal();
+    desk.server.forget();
+    let _ = telling(&desk).expect_exit(0);
+    let told = desk.server.told().join("\n").to_lowercase();
+    assert!(told.contains("again"), "it works again: {told}");
+    assert!(told.contains("0.0483"), "and what was bought: {told}");
+}
+
+#[test]
+fn a_failure_that_could_not_be_told_is_told_when_telegram_is_back() {
+    let desk = Desk::entry_ahead();
+    desk.server.fault("klines", Fault::status(503));
+    desk.server.fault("/bot", Fault::status(500));
+    let _ = telling(&desk).expect_exit(69);
+    desk.server.heal();
+    desk.server.fault("klines", Fault::status(503));
+    let _ = telling(&desk).expect_exit(69);
+    assert!(desk.server.told().join("\n").contains("503"), "{:?}", desk.server.told());
+}
+
+#[test]
+fn a_refusal_is_told() {
+    let desk = Desk::new(spreads("20 20 20 21"));
+    let _ = telling(&desk).env("PAPER_BALANCE_USDT", "100").expect_exit(76);
+    let told = desk.server.told().join("\n").to_lowercase();
+    assert!(told.contains("balance"), "{told}");
+}
+
+#[test]
+fn a_wrong_setting_is_told_to_nobody() {
+    let desk = Desk::new(spreads("20 20 20 21"));
+    let _ = telling(&desk).env("TIMEFRAME", "7m").expect_exit(78);
+    assert!(desk.server.requests().is_empty());
+}
+
+/// A step with a bot.
+fn telling(desk: &Desk) -> Run {
+    desk.run()
+        .env("TELEGRAM_BOT_TOKEN", TOKEN)
+        .env("TELEGRAM_CHAT_ID", "-100123")
+        .env("TELEGRAM_API_URL", desk.server.url())
+}
+
+/// The `N` of each `#N `.
+fn numbers(text: &str) -> Vec<u64> {
+    let number = |part: &str| {
+        let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    };
+    text.split('#').skip(1).filter_map(number).collect()
+}
+
+const TOKEN: &str = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw9";
