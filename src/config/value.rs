@@ -307,6 +307,9 @@ fn address(value: &str) -> String {
     let (scheme, rest) = value.split_once("://").unwrap_or(("", value));
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
+    if authority.is_empty() {
+        return shortened(value);
+    }
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let begin = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
     let hidden = if path.len() > 1 || host.len() < authority.len() { "…" } else { "" };
