@@ -16,12 +16,13 @@ use crate::config::Config;
 use crate::exchange::http::Http;
 use crate::failure::{Failure, Kind};
 use crate::logging::{self, Surroundings, Verbosity};
-use crate::notify;
-use crate::report::Report;
+use crate::notify::{self, Ending};
+use crate::report::{Action, Report};
 use crate::run;
 use crate::stop::Stop;
+use crate::store::outside::Outside;
 use crate::trading::time::Timestamp;
-use crate::world::World;
+use crate::world::{self, World};
 
 /// Does what the arguments say and returns the exit code.
 #[must_use]
@@ -37,11 +38,7 @@ pub fn invoke(arguments: &[OsString], environment: BTreeMap<OsString, OsString>)
     let failure = match done {
         Ok(Ok(answer)) => return print_answer(options, answer),
         Ok(Err(failure)) => failure,
-        Err(_) => Failure::new(
-            Kind::Bug,
-            "the program met a state that it was not made for",
-            "please report it, with the lines above; the state on disk is whole",
-        ),
+        Err(_) => bug(),
     };
     print_failure(options, &failure);
     failure.kind.code()
@@ -76,23 +73,25 @@ fn dispatch(
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
+    if let Some(Command::Flatten { yes: false }) = &cli.command {
+        // Asked before signals are caught, so that Ctrl-C is an answer.
+        if !flatten::is_meant(&config)? {
+            let text = "nothing was done".to_owned();
+            return Ok(Some(Answer { text, json: json!({ "action": "hold" }) }));
+        }
+    }
     let stop = Stop::on_signals();
-    let http = Http::new(config.extra_roots.as_deref(), stop.clone())?;
     let now = clock::now();
     let is_quiet = options.quiet && !options.json;
     match &cli.command {
         Some(Command::Status) => status::status(&config, now).map(Some),
-        Some(Command::Halt { reason }) => halt::halt(&config, &http, reason, now).map(Some),
-        Some(Command::Resume) => resume::resume(&config, &http, now).map(Some),
-        Some(Command::Flatten { yes }) => {
-            if !yes && !flatten::is_meant(&config)? {
-                let text = "nothing was done".to_owned();
-                return Ok(Some(Answer { text, json: json!({ "action": "hold" }) }));
-            }
-            step(&config, &http, &stop, now, run::flatten).map(|report| Some(answer(&report)))
+        Some(Command::Halt { reason }) => halt::halt(&config, reason, now).map(Some),
+        Some(Command::Resume) => resume::resume(&config, now).map(Some),
+        Some(Command::Flatten { .. }) => {
+            step(&config, &stop, now, run::flatten).map(|report| Some(answer(&report)))
         }
         Some(Command::Run | Command::Completions { .. } | Command::Man) | None => {
-            let report = step(&config, &http, &stop, now, run::run)?;
+            let report = step(&config, &stop, now, run::run)?;
             Ok(Some(answer(&report)).filter(|_| !is_quiet))
         }
     }
@@ -101,31 +100,53 @@ fn dispatch(
 /// A step and the telling after it.
 fn step(
     config: &Config,
-    http: &Http,
     stop: &Stop,
     now: Timestamp,
     work: impl FnOnce(&mut World, &Config, &Stop, Timestamp) -> Result<Report, Failure>,
 ) -> Result<Report, Failure> {
-    let (mut world, done) = match World::open(config, http) {
-        Ok(mut world) => {
-            let done = work(&mut world, config, stop, now);
-            (Some(world), done)
-        }
-        Err(failure) => (None, Err(failure)),
+    let http = Http::new(config.extra_roots.as_deref(), stop.clone())?;
+    let mut opened = World::open(config, &http);
+    let done = match &mut opened {
+        // A bug must end with its own code, be told like any failure, and leave the state alone.
+        Ok(world) => catch_unwind(AssertUnwindSafe(|| work(world, config, stop, now)))
+            .unwrap_or_else(|_| Err(bug())),
+        Err(failure) => Err(failure.clone()),
     };
-    let line = done.as_ref().map(Report::to_line);
-    if let Ok(line) = &line {
+    // What was saved stands; what was not told yet waits in it.
+    let done = match stop.check("what was done is saved, what was not told waits") {
+        Err(stopped) if done.is_ok() => Err(stopped),
+        _ => done,
+    };
+    let line = done.as_ref().map(Report::to_line).unwrap_or_default();
+    let ending = match &done {
+        Ok(report) if report.action == Action::Halted => Ending::StoodStill(&line),
+        Ok(_) => Ending::Done(&line),
+        Err(failure) => Ending::Failed(failure),
+    };
+    if done.is_ok() {
         log::info!("{line}");
     }
-    // What was saved stands; what was not told yet waits in it.
-    if let Err(stopped) = stop.check("what was done is saved, what was not told waits") {
-        return Err(done.err().unwrap_or(stopped));
-    }
-    notify::tell(config, http, world.as_mut(), line.as_deref().map_err(|failure| *failure), now);
-    if let Some(world) = &mut world {
-        world.outside.save();
+    let http = http.unstoppable();
+    match &mut opened {
+        Ok(World { store, outside, .. }) => {
+            let outbox = store.state().map(|state| &state.outbox);
+            notify::tell(config, &http, outbox, outside, ending, now);
+        }
+        // Even where the lock can't be had, what was told already is not told again.
+        Err(_) => {
+            let mut outside = Outside::load(&world::folder(config)?);
+            notify::tell(config, &http, None, &mut outside, ending, now);
+        }
     }
     done
+}
+
+fn bug() -> Failure {
+    Failure::new(
+        Kind::Bug,
+        "the program met a state that it was not made for",
+        "please report it, with the lines above; the state on disk is whole",
+    )
 }
 
 fn answer(report: &Report) -> Answer {

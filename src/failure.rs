@@ -6,7 +6,7 @@
 use std::fmt;
 
 /// Why a start did not end with 0.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Failure {
     /// The row of the exit code table.
     pub kind: Kind,

@@ -47,7 +47,8 @@ pub fn run(
     if let Some(report) = stand_still(world, config, &past, now)? {
         return Ok(report);
     }
-    record(world, config, &past, &market, reading, &decision, touch.as_ref(), None)
+    let touch = touch.as_ref().map(|(touch, _)| touch);
+    record(world, config, &past, &market, reading, &decision, touch, None)
 }
 
 /// Sells what is held, whatever the candles say, and halts.
@@ -70,9 +71,14 @@ pub fn flatten(
     let decision = machine::leave_now(&past.book, leg);
     let touch = touch(world, &decision, candle)?;
     stop.check("nothing was sold")?;
+    let now = touch.as_ref().map_or(now, |(_, now)| *now);
+    let touch = touch.as_ref().map(|(touch, _)| touch);
     let market = Market { legs: Legs::default(), newest: candle, now };
-    let report = record(world, config, &past, &market, None, &decision, touch.as_ref(), Some(halt));
-    world.store.forget_halt()?;
+    let report = record(world, config, &past, &market, None, &decision, touch, Some(halt));
+    // A request for a halt is taken away only once the halt is part of the state.
+    if report.as_ref().map_or_else(|failure| failure.kind == Kind::Refused, |_| true) {
+        world.store.forget_halt()?;
+    }
     report
 }
 
@@ -83,10 +89,15 @@ fn stand_still(
     past: &Past,
     now: Timestamp,
 ) -> Result<Option<Report>, Failure> {
-    let asked = world.store.asked_to_halt();
-    let past = match asked {
-        Some(reason) => world.halt(config, past, reason, now)?,
-        None => past.clone(),
+    let past = match world.store.asked_to_halt() {
+        Some(reason) if past.book.halt.is_none() => world.halt(config, past, reason, now)?,
+        asked => {
+            // Halted already: what was asked for is the case, and not recorded twice.
+            if asked.is_some() {
+                world.store.forget_halt()?;
+            }
+            past.clone()
+        }
     };
     let Some(halt) = &past.book.halt else {
         return Ok(None);
@@ -109,7 +120,10 @@ fn want(book: &Book, config: &Config) -> Want {
     Want {
         last_candle: book.last_candle,
         // Only an exit or the end of a cooling can lie in what was missed.
-        looks_back: !matches!(book.position, Position::Flat { cooling: false }),
+        looks_back: matches!(
+            book.position,
+            Position::Holding(_) | Position::Flat { cooling: true }
+        ),
         window: config.rules.window,
         lookback: config.lookback,
     }
@@ -172,12 +186,12 @@ fn decide(
     }
 }
 
-/// The best price that a decision needs, if it needs one.
+/// The best price that a decision needs, if it needs one, and the time of it.
 fn touch(
     world: &mut World,
     decision: &Decision,
     candle: Timestamp,
-) -> Result<Option<Touch>, Failure> {
+) -> Result<Option<(Touch, Timestamp)>, Failure> {
     let Some((leg, side)) = decision.needs() else { return Ok(None) };
     world.exchange.touch(leg, side, candle, &mut world.outside).map(Some)
 }

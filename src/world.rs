@@ -67,6 +67,7 @@ impl World {
     /// **Errors**: it can't be read or trusted, or belongs to another pair, timeframe or recording.
     pub fn load(&mut self, config: &Config) -> Result<Past, Failure> {
         let Some(state) = self.store.load()? else {
+            self.outside.memory.delivered = 0;
             return Ok(Past {
                 book: Book::open(config.opening_balance),
                 outbox: Outbox::default(),
@@ -74,6 +75,11 @@ impl World {
             });
         };
         check_identity(state, config)?;
+        // A number beyond what the book has told belongs to another book: one that was moved away,
+        // or was put back from a backup. A repeat is allowed, a loss is not.
+        if self.outside.memory.delivered >= state.outbox.next {
+            self.outside.memory.delivered = 0;
+        }
         let fingerprint = self.exchange.fingerprint(state.book.last_candle);
         if state.identity.candles != fingerprint {
             return Err(Failure::configuration(
@@ -143,15 +149,24 @@ impl World {
 ///
 /// **Errors**: the state directory is something else than a directory.
 pub fn folder(config: &Config) -> Result<PathBuf, Failure> {
-    let state_dir = resolved(&config.state_dir)?;
-    Ok(match &config.mode {
-        Mode::Paper => state_dir.join("paper"),
-        Mode::Replay(recording) => state_dir.join("replay").join(replay::folder_name(
-            recording,
-            &config.pair,
-            config.rules.interval,
-        )),
-    })
+    let mut folder = resolved(&config.state_dir)?;
+    let below = match &config.mode {
+        Mode::Paper => vec!["paper".to_owned()],
+        Mode::Replay(recording) => vec![
+            "replay".to_owned(),
+            replay::folder_name(recording, &config.pair, config.rules.interval),
+        ],
+    };
+    for name in below {
+        folder.push(name);
+        if std::fs::symlink_metadata(&folder).is_ok_and(|meta| meta.is_symlink()) {
+            return Err(Failure::untrusted(
+                format!("`{}` is a link, not a folder", folder.display()),
+                "links inside the state directory are not followed; put the folder itself there",
+            ));
+        }
+    }
+    Ok(folder)
 }
 
 /// Whether a state belongs to what the configuration names.

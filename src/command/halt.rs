@@ -14,12 +14,7 @@ use crate::world::{self, World};
 ///
 /// **Errors**: the request could not be written, or the state can't be trusted. A run that holds
 /// the lock is no error: it sees the request before it would trade, and the next run records it.
-pub fn halt(
-    config: &Config,
-    http: &Http,
-    reason: &[String],
-    now: Timestamp,
-) -> Result<Answer, Failure> {
+pub fn halt(config: &Config, reason: &[String], now: Timestamp) -> Result<Answer, Failure> {
     let reason = match reason.join(" ").trim() {
         "" => "asked for by hand".to_owned(),
         words => words.chars().filter(|c| !c.is_control()).take(MOST_REASON).collect(),
@@ -27,7 +22,7 @@ pub fn halt(
     // Another pair's book must not be halted by mistake.
     world::peek(config)?;
     store::ask_to_halt(&world::folder(config)?, &reason)?;
-    let text = match World::open(config, http) {
+    let text = match World::open(config, &Http::for_nothing()?) {
         Ok(mut world) => {
             let past = world.load(config)?;
             if past.book.halt.is_some() {
@@ -38,7 +33,7 @@ pub fn halt(
             "halted: no new order leaves until `ouroboros resume`".to_owned()
         }
         Err(failure) if failure.kind == Kind::Busy => {
-            "halted: a run is under way; it makes no new order, and neither does any other until \
+            "halted: a run is under way; if it has not traded yet it will not, and neither will any other until \
              `ouroboros resume`"
                 .to_owned()
         }

@@ -13,8 +13,8 @@ use crate::world::World;
 /// Lifts the halt.
 ///
 /// **Errors**: another run holds the lock, or the state can't be read, trusted or written.
-pub fn resume(config: &Config, http: &Http, now: Timestamp) -> Result<Answer, Failure> {
-    let mut world = World::open(config, http)?;
+pub fn resume(config: &Config, now: Timestamp) -> Result<Answer, Failure> {
+    let mut world = World::open(config, &Http::for_nothing()?)?;
     let mut past = world.load(config)?;
     if let Some(reason) = world.store.asked_to_halt() {
         // Recorded even though it is lifted at once: the journal has every halt.

@@ -24,7 +24,8 @@ pub fn status(config: &Config, now: Timestamp) -> Result<Answer, Failure> {
     let new_book = Book::open(config.opening_balance);
     let book = state.as_ref().map_or(&new_book, |state| &state.book);
     let halted = read_halt(&folder).or(book.halt.as_ref().map(|halt| halt.reason.clone()));
-    let json = to_json(config, book, halted.as_deref());
+    let record = state.as_ref().map(State::newest_record).unwrap_or_default();
+    let json = to_json(config, book, halted.as_deref(), &record["result"]);
 
     let pair = &config.pair;
     let quote = pair.quote();
@@ -45,8 +46,12 @@ pub fn status(config: &Config, now: Timestamp) -> Result<Answer, Failure> {
         );
         let _ = write!(text, "\n  cost         {} {quote}", holding.cost);
     }
+    text.push_str("\npending        none");
     let last = book.last_candle.map_or_else(|| "none".to_owned(), |candle| candle.to_string());
     let _ = write!(text, "\nlast candle    {last}");
+    if let Some(why) = record["result"]["why"].as_str() {
+        let _ = write!(text, "\nlast decision  {why}");
+    }
     let _ = write!(text, "\npaper balance  {} {quote}", book.cash);
     let _ = write!(
         text,
@@ -67,7 +72,7 @@ pub fn status(config: &Config, now: Timestamp) -> Result<Answer, Failure> {
     Ok(Answer { text, json })
 }
 
-fn to_json(config: &Config, book: &Book, halted: Option<&str>) -> Value {
+fn to_json(config: &Config, book: &Book, halted: Option<&str>, last: &Value) -> Value {
     json!({
         "mode": config.mode.name(),
         "pair": config.pair.to_string(),
@@ -75,6 +80,13 @@ fn to_json(config: &Config, book: &Book, halted: Option<&str>) -> Value {
         "state": state_name(&book.position, &config.pair),
         "position": book.position.holding().map(|holding| position(config, book, holding)),
         "pending": null,
+        "last_decision": if last.is_null() { Value::Null } else { json!({
+            "candle": last["candle"],
+            "z": last["z"],
+            "signal": last["signal"],
+            "action": last["action"],
+            "why": last["why"],
+        }) },
         "last_candle": book.last_candle.map(|candle| candle.to_string()),
         "realized_pnl": book.realized.to_string(),
         "trades": book.round_trips,
@@ -122,11 +134,11 @@ fn outside_lines(
     if waiting > 0 {
         let _ = write!(text, "\nto be told     {waiting} messages wait for Telegram");
     }
-    if let Some(failure) = &outside.memory.failure {
+    for (kind, failure) in &outside.memory.failures {
         let _ = write!(
             text,
             "\nfailing        {} runs since {}: {}",
-            failure.runs, failure.since, failure.kind
+            failure.runs, failure.since, kind
         );
     }
     let host = config.market_url.origin().ascii_serialization();

@@ -24,8 +24,7 @@ use crate::trading::strategy::Thresholds;
 
 use value::Settings;
 
-/// Everything that a start is told, understood.
-#[derive(Debug)]
+/// Everything that a start is told, understood. It has no text form: some of it is secret.
 pub struct Config {
     /// Which world this is.
     pub mode: Mode,
@@ -258,6 +257,15 @@ fn read_env_file(
 ) -> Result<BTreeMap<String, String>, Failure> {
     let path = named.unwrap_or(Path::new(".env"));
     let shown = path.display();
+    // A pipe without a writer would be waited for, for ever; one that is named on purpose may be.
+    let is_file = |meta: &std::fs::Metadata| meta.is_file();
+    let meta = std::fs::metadata(path).ok();
+    if named.is_none() && meta.as_ref().is_some_and(|meta| !is_file(meta)) {
+        return Err(Failure::configuration(
+            format!("`{shown}` is not a plain file"),
+            "move it away, or name another file with `--env-file`",
+        ));
+    }
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
@@ -270,7 +278,14 @@ fn read_env_file(
             ));
         }
     };
-    if std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0) {
+    let is_blank = bytes.iter().all(u8::is_ascii_whitespace);
+    if named.is_some() && is_blank && meta.as_ref().is_some_and(is_file) {
+        return Err(Failure::configuration(
+            format!("`{shown}` is empty"),
+            "write the variables into it, as in `.env.example`, or leave `--env-file` away",
+        ));
+    }
+    if meta.is_some_and(|meta| is_file(&meta) && meta.permissions().mode() & 0o077 != 0) {
         warnings.push(format!("others may read `{shown}`; `chmod 600 {shown}` keeps its secrets"));
     }
     env_file::parse(&bytes).map_err(|why| {

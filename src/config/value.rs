@@ -51,7 +51,7 @@ impl Settings {
     pub(super) fn refused(&self, name: &str, allowed: &str) -> Failure {
         let is_secret = VARIABLES.iter().any(|it| it.name == name && it.is_secret);
         let message = match self.text(name) {
-            Ok(Some(value)) if name.ends_with("_URL") => {
+            Ok(Some(value)) if name.ends_with("_URL") && (is_public(value) || !is_secret) => {
                 format!("`{name}` is `{}`, which is not {allowed}", address(value))
             }
             Ok(Some(value)) if !is_secret => {
@@ -100,7 +100,9 @@ impl Settings {
                 Some(Symbol { base: Asset::new(base)?, quote: Asset::new(quote)? })
             })
             .filter(|symbol| symbol.base != symbol.quote)
-            .ok_or_else(|| self.refused(name, "a symbol in capital letters such as `BTC/USDT`"))
+            .ok_or_else(|| {
+                self.refused(name, "a symbol in capital letters, with a slash, such as `BTC/USDT`")
+            })
     }
 
     pub(super) fn interval(&self) -> Result<Interval, Failure> {
@@ -302,6 +304,11 @@ fn is_loopback(url: &Url) -> bool {
     host == "localhost" || address.is_some_and(|address| address.is_loopback())
 }
 
+/// Whether an address has a host that can be shown without what comes before or after it.
+fn is_public(value: &str) -> bool {
+    Url::parse(value).is_ok_and(|url| url.host().is_some()) && !value.contains('\\')
+}
+
 /// Scheme and host of an address: what comes before the host or after it may be a password.
 fn address(value: &str) -> String {
     let (scheme, rest) = value.split_once("://").unwrap_or(("", value));
@@ -327,9 +334,10 @@ fn shortened(value: &str) -> String {
 }
 
 /// Quote assets of Binance Spot that a symbol without a slash is split at, longest first.
-const QUOTE_ASSETS: [&str; 18] = [
+const QUOTE_ASSETS: [&str; 28] = [
     "FDUSD", "USDT", "USDC", "TUSD", "BUSD", "USD1", "USDE", "EURI", "BTC", "ETH", "BNB", "EUR",
-    "TRY", "BRL", "JPY", "DAI", "USD", "PLN",
+    "TRY", "BRL", "JPY", "DAI", "USD", "PLN", "ARS", "AUD", "COP", "CZK", "GBP", "MXN", "NGN",
+    "RON", "UAH", "ZAR",
 ];
 
 const TELEGRAM_API_URL: &str = "https://api.telegram.org";

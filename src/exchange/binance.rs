@@ -74,15 +74,17 @@ impl Binance {
         Ok(klines)
     }
 
-    /// The best bid and ask of `symbol`.
+    /// The best bid and ask of `symbol`, and the exchange's time.
     pub(crate) fn book_ticker(
         &self,
         symbol: &str,
         outside: &mut Outside,
-    ) -> Result<BookTicker, Failure> {
+    ) -> Result<(BookTicker, Timestamp), Failure> {
         let answer = self.get_one(BOOK_TICKER, format!("symbol={symbol}"), outside)?;
-        wire::book_ticker(&answer.body, symbol)
-            .map_err(|why| Failure::unreachable(format!("{}: {why}", self.host())))
+        let ticker = wire::book_ticker(&answer.body, symbol)
+            .map_err(|why| Failure::unreachable(format!("{}: {why}", self.host())))?;
+        let at = self.time_of(&answer, outside)?;
+        Ok((ticker, at))
     }
 
     /// The rules of both symbols.
@@ -137,14 +139,14 @@ impl Binance {
         self.http.stop().check(NOTHING_DONE)?;
 
         // A wish for silence among the answers counts more than whatever else went wrong.
-        for answer in answers.iter().flatten() {
-            if let Some(weight) = answer.used_weight {
-                outside.memory.used_weight = Some(weight);
-                log::info!("{} counts a used weight of {weight} for this minute", self.host());
-            }
-            if matches!(answer.status, 418 | 429) {
-                return Err(self.note_ban(answer, outside));
-            }
+        let weights = answers.iter().flatten().filter_map(|answer| answer.used_weight);
+        if let Some(weight) = weights.max() {
+            outside.memory.used_weight = Some(weight);
+            log::info!("{} counts a used weight of {weight} for this minute", self.host());
+        }
+        let silence = answers.iter().flatten().filter(|answer| answer.wants_silence());
+        if let Some(longest) = silence.max_by_key(|answer| silent_until(answer)) {
+            return Err(self.note_ban(longest, outside));
         }
         let mut good = Vec::new();
         for (answer, (path, query)) in answers.into_iter().zip(paths) {
@@ -204,14 +206,7 @@ impl Binance {
 
     /// Remembers a wish for silence at once: the process may be killed before it ends.
     fn note_ban(&self, answer: &Answer, outside: &mut Outside) -> Failure {
-        let default = if answer.status == 418 { 120 } else { 60 };
-        let seconds: i64 = answer
-            .retry_after
-            .as_deref()
-            .and_then(|text| text.trim().parse().ok())
-            .filter(|seconds| (1..=LONGEST_BAN_SECONDS).contains(seconds))
-            .unwrap_or(default);
-        let until = answer.received.plus_millis(seconds * 1000);
+        let until = silent_until(answer);
         outside.memory.bans.insert(self.host(), until.to_string());
         outside.save();
         self.silenced(&format!("answered with HTTP {} and", answer.status), until)
@@ -225,6 +220,18 @@ impl Binance {
              Other programs on this address count too",
         )
     }
+}
+
+/// `Retry-After` in seconds; where it makes no sense, as long as the shortest ban or window lasts.
+fn silent_until(answer: &Answer) -> Timestamp {
+    let default = if answer.status == 418 { 120 } else { 60 };
+    let seconds: i64 = answer
+        .retry_after
+        .as_deref()
+        .and_then(|text| text.trim().parse().ok())
+        .filter(|seconds| *seconds > 0)
+        .unwrap_or(default);
+    answer.received.plus_millis(seconds.min(LONGEST_BAN_SECONDS) * 1000)
 }
 
 fn refused_question(asked: &str, answer: &Answer) -> Failure {

@@ -18,7 +18,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use crate::clock::{self, Deadline};
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::stop::Stop;
 use crate::trading::time::Timestamp;
 
@@ -30,7 +30,7 @@ pub struct Http {
 }
 
 /// A request that may be repeated by a later run: a question, or a message with a number.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Request {
     /// `GET`, or `POST` with a body.
     pub method: Method,
@@ -71,6 +71,14 @@ impl Request {
     }
 }
 
+impl Answer {
+    /// Whether the exchange wants no further request for a while.
+    #[must_use]
+    pub fn wants_silence(&self) -> bool {
+        matches!(self.status, 418 | 429)
+    }
+}
+
 impl Http {
     /// A client that trusts the built-in roots and those of `extra_roots`.
     ///
@@ -92,7 +100,7 @@ impl Http {
             .build()
             .map_err(|error| {
                 let error = anyhow::Error::new(error.without_url());
-                Failure::new(crate::failure::Kind::Bug, format!("no HTTP client: {error:#}"), BUG)
+                Failure::new(Kind::Bug, format!("no HTTP client: {error:#}"), BUG)
             })?;
         // Dropping the last handle joins the client's thread, which may sit in a name lookup that
         // nothing can interrupt. The process ends when the run does; it waits for no lookup.
@@ -143,6 +151,17 @@ impl Http {
         }
     }
 
+    /// A client for commands that open a world but ask nobody: they need no further roots.
+    pub fn for_nothing() -> Result<Self, Failure> {
+        Self::new(None, Stop::default())
+    }
+
+    /// The same client for what is done at the very end, when a signal has had its effect.
+    #[must_use]
+    pub fn unstoppable(&self) -> Self {
+        Self { client: self.client.clone(), stop: Stop::default() }
+    }
+
     /// The flag of signals, for those who hold a client anyway.
     #[must_use]
     pub fn stop(&self) -> &Stop {
@@ -185,8 +204,14 @@ fn send(client: &Client, request: Request, deadline: Deadline) -> anyhow::Result
     let retry_after = header(headers, "retry-after").map(str::to_owned);
     let used_weight =
         header(headers, "x-mbx-used-weight-1m").and_then(|weight| weight.parse().ok());
-    let body = body(response, deadline)?;
-    Ok(Answer { status, date, received, retry_after, used_weight, body })
+    let mut answer = Answer { status, date, received, retry_after, used_weight, body: Vec::new() };
+    match body(response, deadline) {
+        Ok(body) => answer.body = body,
+        // The wish for silence is in the headers; it holds even if the rest broke off.
+        Err(error) if answer.wants_silence() => log::debug!("{error:#}"),
+        Err(error) => return Err(error),
+    }
+    Ok(answer)
 }
 
 fn body(mut response: Response, deadline: Deadline) -> anyhow::Result<Vec<u8>> {

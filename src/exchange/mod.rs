@@ -28,7 +28,7 @@ pub trait Exchange {
     fn view(&mut self, want: &Want, outside: &mut Outside) -> Result<View, Failure>;
 
     /// The best price for an order of this side, and the rules it must keep. In a recording that
-    /// is the close of `candle`, the one that was decided on.
+    /// is the close of `candle`, the one that was decided on. With the exchange's time.
     ///
     /// **Errors**: as [`Exchange::view`].
     fn touch(
@@ -37,7 +37,7 @@ pub trait Exchange {
         side: Side,
         candle: Timestamp,
         outside: &mut Outside,
-    ) -> Result<Touch, Failure>;
+    ) -> Result<(Touch, Timestamp), Failure>;
 
     /// In a replay, a hash of the candles up to this one; they are what its book belongs to.
     fn fingerprint(&self, _through: Option<Timestamp>) -> Option<String> {

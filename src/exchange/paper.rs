@@ -66,7 +66,9 @@ impl Paper {
             let age = known.at.parse().map(|at: Timestamp| now.millis_since(at));
             known.host == host && age.is_ok_and(|age| (0..DAY_MILLIS).contains(&age))
         });
-        if let Some(rules) = known.and_then(|known| known.symbols.get(&wanted)?.rules()) {
+        let known = known.and_then(|known| known.symbols.get(&wanted)?.rules());
+        // A pause of trading is over in minutes: only a symbol that trades is believed for a day.
+        if let Some(rules) = known.filter(SymbolRules::is_trading) {
             return Ok(rules);
         }
         let symbols = Leg::BOTH.map(|leg| self.pair.symbol(leg).code());
@@ -90,6 +92,12 @@ impl Exchange for Paper {
             };
             let now = numerator.at.min(denominator.at);
             let newest = self.interval.newest_closed(now);
+            let later = self.interval.newest_closed(numerator.at.max(denominator.at));
+            if newest != later && !patience.has_passed() {
+                // A candle ended between the two answers: the same question again has one answer.
+                seen = self.ask(&Leg::BOTH, limit, outside)?;
+                continue;
+            }
             let needed = self.limit(want, newest);
             if needed > limit {
                 limit = needed;
@@ -129,14 +137,14 @@ impl Exchange for Paper {
         side: Side,
         _candle: Timestamp,
         outside: &mut Outside,
-    ) -> Result<Touch, Failure> {
+    ) -> Result<(Touch, Timestamp), Failure> {
         let rules = self.rules(leg, outside)?;
-        let ticker = self.binance.book_ticker(&self.pair.symbol(leg).code(), outside)?;
+        let (ticker, now) = self.binance.book_ticker(&self.pair.symbol(leg).code(), outside)?;
         let price = match side {
             Side::Buy => ticker.ask,
             Side::Sell => ticker.bid,
         };
-        Ok(Touch { price, rules })
+        Ok((Touch { price, rules }, now))
     }
 }
 

@@ -48,6 +48,14 @@ impl Replay {
         &self.rows
     }
 
+    /// The close of this candle, and no rules but eight decimals.
+    #[must_use]
+    pub fn touch_at(&self, leg: Leg, candle: Timestamp) -> Option<Touch> {
+        let index = self.rows.binary_search_by_key(&candle, |[row, _]| row.open_time).ok()?;
+        let close = self.rows[index][usize::from(leg == Leg::Denominator)].close;
+        Some(Touch { price: Price::new(close)?, rules: SymbolRules::unlimited() })
+    }
+
     /// The candle that comes after `last`, and those its window needs.
     #[must_use]
     pub fn market(&self, last: Option<Timestamp>, window: usize) -> Option<Market> {
@@ -60,16 +68,6 @@ impl Replay {
         let leg = |leg: usize| seen.iter().map(|row| row[leg]).collect();
         let legs = Legs::new(leg(0), leg(1)).expect("shared rows are in strictly rising order");
         Some(Market { legs, newest, now: newest.plus_millis(self.interval.millis()) })
-    }
-}
-
-impl Replay {
-    /// The close of this candle, and no rules but eight decimals.
-    #[must_use]
-    pub fn touch_at(&self, leg: Leg, candle: Timestamp) -> Option<Touch> {
-        let index = self.rows.binary_search_by_key(&candle, |[row, _]| row.open_time).ok()?;
-        let close = self.rows[index][usize::from(leg == Leg::Denominator)].close;
-        Some(Touch { price: Price::new(close)?, rules: SymbolRules::unlimited() })
     }
 }
 
@@ -97,8 +95,9 @@ impl Exchange for Replay {
         _side: Side,
         candle: Timestamp,
         _outside: &mut Outside,
-    ) -> Result<Touch, Failure> {
-        self.touch_at(leg, candle).ok_or_else(|| {
+    ) -> Result<(Touch, Timestamp), Failure> {
+        let now = candle.plus_millis(self.interval.millis());
+        self.touch_at(leg, candle).map(|touch| (touch, now)).ok_or_else(|| {
             Failure::untrusted(
                 format!("the recording has no price for the candle {candle}"),
                 "use the candles that this replay began with",

@@ -169,6 +169,10 @@ pub(crate) fn symbol_rules(
         .iter()
         .find(|info| info.symbol == symbol)
         .ok_or_else(|| format!("the exchange info does not have {symbol}"))?;
+    let plain = info.status.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    if !plain || !(1..=40).contains(&info.status.len()) {
+        return Err(format!("the status of {symbol} is no word"));
+    }
     let mut rules = SymbolRules { status: info.status.clone(), ..SymbolRules::unlimited() };
     let mut seen: Vec<&str> = Vec::new();
     let mut unknown = Vec::new();

@@ -8,14 +8,14 @@ use crate::clock::Deadline;
 use crate::exchange::http::{Http, Request};
 
 /// Pings `url` itself after a good run, `url/fail` after any other, with one line as the body.
-pub(super) fn ping(http: &Http, url: &Url, line: &str, is_good: bool, deadline: Deadline) {
+pub(super) fn ping(http: &Http, url: &Url, line: &str, is_good: bool) {
     let mut url = url.clone();
     if !is_good {
         let base = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{base}/fail"));
     }
     let request = Request::post(url, "text/plain; charset=utf-8", line.replace('\n', " "));
-    match http.ask_one(request, deadline.within(ONE_PING)) {
+    match http.ask_one(request, Deadline::after(ONE_PING)) {
         Ok(answer) if (200..300).contains(&answer.status) => {}
         Ok(answer) => log::warn!("the health check answered with HTTP {}", answer.status),
         Err(error) => log::warn!("the health check was not reached: {error:#}"),

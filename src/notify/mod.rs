@@ -7,63 +7,63 @@
 mod healthcheck;
 mod telegram;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::clock::Deadline;
 use crate::config::{Config, Mode};
 use crate::exchange::http::Http;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::report;
 use crate::store::outside::{OngoingFailure, Outside};
 use crate::store::{Message, Outbox};
 use crate::trading::time::Timestamp;
-use crate::world::World;
 use telegram::{Chat, Delivery};
 
 /// How a run ended, for those who are told.
-pub type Ending<'a> = Result<&'a str, &'a Failure>;
+#[derive(Debug, Clone, Copy)]
+pub enum Ending<'a> {
+    /// It did its step, in one line.
+    Done(&'a str),
+    /// It stood still without asking anyone: nothing is known of what was wrong before.
+    StoodStill(&'a str),
+    /// It failed.
+    Failed(&'a Failure),
+}
 
 /// Tells what waits and how the run ended.
 ///
-/// `world` is `None` where it could not be opened: then nothing is known of what was told before,
-/// and nothing is remembered.
+/// Without a lock nothing is told, and nothing after a wrong configuration: what waits may be
+/// another book's. A run that was told to stop sends the ping alone, so that it ends soon.
 pub fn tell(
     config: &Config,
     http: &Http,
-    mut world: Option<&mut World>,
+    outbox: Option<&Outbox>,
+    outside: &mut Outside,
     ending: Ending<'_>,
     now: Timestamp,
 ) {
-    let deadline = Deadline::after(ALL_TELLING);
-    if let Some(telegram) = &config.telegram {
-        let chat = Chat::new(http, telegram, deadline);
-        match &mut world {
-            Some(World { store, outside, .. }) => {
-                let outbox = store.state().map(|state| &state.outbox);
-                tell_with_memory(config, &chat, outbox, outside, ending, now);
-            }
-            None => {
-                if let Err(failure) = ending
-                    && failure.kind.is_told()
-                {
-                    chat.send(&failure_text(config, failure, None));
-                }
-            }
-        }
+    let is_stopped = matches!(ending, Ending::Failed(failure) if failure.kind == Kind::Stopped);
+    match ending {
+        Ending::Failed(failure) if !failure.kind.is_pinged() => return,
+        _ => {}
     }
-    // A replay is no run that anyone waits for.
+    // The ping goes first: it is one request, and it is what a monitor waits for.
     if let (Some(url), Mode::Paper) = (&config.healthcheck, &config.mode) {
-        match ending {
-            Ok(line) => healthcheck::ping(http, url, line, true, deadline),
-            Err(failure) if failure.kind.is_pinged() => {
-                healthcheck::ping(http, url, &failure.message, false, deadline);
-            }
-            Err(_) => {}
-        }
+        let (line, is_good) = match ending {
+            Ending::Done(line) | Ending::StoodStill(line) => (line, true),
+            Ending::Failed(failure) => (failure.message.as_str(), false),
+        };
+        healthcheck::ping(http, url, line, is_good);
     }
+    if let Some(telegram) = config.telegram.as_ref().filter(|_| !is_stopped) {
+        let chat = Chat::new(http, telegram, Deadline::after(ALL_MESSAGES));
+        tell_chat(config, &chat, outbox, outside, ending, now);
+    }
+    outside.save();
 }
 
-fn tell_with_memory(
+fn tell_chat(
     config: &Config,
     chat: &Chat<'_>,
     outbox: Option<&Outbox>,
@@ -71,11 +71,11 @@ fn tell_with_memory(
     ending: Ending<'_>,
     now: Timestamp,
 ) {
-    let silent_until = outside.telegram_until(now);
-    if let Some(until) = silent_until {
+    let mut silent = false;
+    if let Some(until) = outside.telegram_until(now) {
         log::warn!("Telegram wants no message before {until}; what waits is told later");
+        silent = true;
     }
-    let mut silent = silent_until.is_some();
     let mut send = |outside: &mut Outside, text: &str| {
         if silent {
             return false;
@@ -108,27 +108,28 @@ fn tell_with_memory(
     }
 
     match ending {
-        Err(failure) if failure.kind.is_told() => {
-            let ongoing = ongoing(outside.memory.failure.take(), failure, now);
+        Ending::Failed(failure) if failure.kind.is_told() => {
+            let kind = failure.kind.name();
+            let ongoing = ongoing(outside.memory.failures.remove(kind), now);
             let is_due = ongoing.told_at.as_ref().is_none_or(|told_at| {
                 let told_at: Result<Timestamp, _> = told_at.parse();
                 told_at.map_or(true, |told_at| now.millis_since(told_at) >= DAY_MILLIS)
             });
-            let told = is_due && send(outside, &failure_text(config, failure, Some(&ongoing)));
+            let told = is_due && send(outside, &failure_text(config, failure, &ongoing));
             let told_at = if told { Some(now.to_string()) } else { ongoing.told_at };
-            outside.memory.failure = Some(OngoingFailure { told_at, ..ongoing });
+            let ongoing = OngoingFailure { told_at, ..ongoing };
+            outside.memory.failures.insert(kind.to_owned(), ongoing);
         }
-        Ok(line) => {
-            if let Some(over) = outside.memory.failure.take() {
-                let was_told = over.told_at.is_some();
-                if was_told && !send(outside, &works_again(config, &over, line)) {
-                    outside.memory.failure = Some(over);
-                }
+        Ending::Done(line) => {
+            // What was never told needs no end either.
+            outside.memory.failures.retain(|_, failure| failure.told_at.is_some());
+            let over = &outside.memory.failures;
+            if !over.is_empty() && send(outside, &works_again(config, &over.clone(), line)) {
+                outside.memory.failures.clear();
             }
         }
-        Err(_) => {}
+        Ending::Failed(_) | Ending::StoodStill(_) => {}
     }
-    outside.save();
 }
 
 /// Messages that go out as one.
@@ -153,22 +154,17 @@ fn batches(waiting: &[&Message]) -> Vec<Batch> {
     batches
 }
 
-fn ongoing(before: Option<OngoingFailure>, failure: &Failure, now: Timestamp) -> OngoingFailure {
-    let kind = failure.kind.name();
-    match before.filter(|before| before.kind == kind) {
+fn ongoing(before: Option<OngoingFailure>, now: Timestamp) -> OngoingFailure {
+    match before {
         Some(before) => OngoingFailure { runs: before.runs.saturating_add(1), ..before },
-        None => {
-            OngoingFailure { kind: kind.to_owned(), since: now.to_string(), runs: 1, told_at: None }
-        }
+        None => OngoingFailure { since: now.to_string(), runs: 1, told_at: None },
     }
 }
 
-fn failure_text(config: &Config, failure: &Failure, ongoing: Option<&OngoingFailure>) -> String {
-    let again = match ongoing {
-        Some(ongoing) if ongoing.runs > 1 => {
-            format!(" ({} runs since {})", ongoing.runs, ongoing.since)
-        }
-        _ => String::new(),
+fn failure_text(config: &Config, failure: &Failure, ongoing: &OngoingFailure) -> String {
+    let again = match ongoing.runs {
+        1 => String::new(),
+        runs => format!(" ({runs} runs since {})", ongoing.since),
     };
     format!(
         "{}failed with exit code {}{again}: {}\n{}",
@@ -179,16 +175,18 @@ fn failure_text(config: &Config, failure: &Failure, ongoing: Option<&OngoingFail
     )
 }
 
-fn works_again(config: &Config, over: &OngoingFailure, line: &str) -> String {
-    let runs = if over.runs == 1 { "1 run".to_owned() } else { format!("{} runs", over.runs) };
-    format!(
-        "{}works again, after {runs} failed since {} ({})\n{line}",
-        report::headline(config),
-        over.since,
-        over.kind
-    )
+fn works_again(config: &Config, over: &BTreeMap<String, OngoingFailure>, line: &str) -> String {
+    let each: Vec<String> = over
+        .iter()
+        .map(|(kind, over)| {
+            let runs =
+                if over.runs == 1 { "1 run".to_owned() } else { format!("{} runs", over.runs) };
+            format!("{runs} failed since {} ({kind})", over.since)
+        })
+        .collect();
+    format!("{}works again, after {}\n{line}", report::headline(config), each.join(", "))
 }
 
-/// With the 30 s of all questions to the exchange, a run stays below 45 s.
-const ALL_TELLING: Duration = Duration::from_secs(10);
+/// With 30 s for the exchange and 4 s for the ping, a run stays below 45 s.
+const ALL_MESSAGES: Duration = Duration::from_secs(6);
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;

@@ -5,6 +5,7 @@
 
 pub(crate) mod atomic;
 mod format;
+mod halt;
 pub(crate) mod journal;
 pub mod outside;
 
@@ -68,6 +69,14 @@ pub struct Message {
     pub text: String,
 }
 
+impl State {
+    /// The newest record of the journal.
+    #[must_use]
+    pub fn newest_record(&self) -> serde_json::Value {
+        serde_json::from_str(self.newest.record.get()).unwrap_or_default()
+    }
+}
+
 impl Default for Outbox {
     fn default() -> Self {
         Self { next: 1, waiting: Vec::new() }
@@ -104,7 +113,7 @@ impl Store {
     /// **Errors**: another run holds the lock, or the folder can't be made.
     pub fn open(folder: &Path) -> Result<Self, Failure> {
         let (lock, folder_lock) = lock(folder)?;
-        for name in [STATE, HALT, outside::FILE] {
+        for name in [STATE, outside::FILE] {
             // What a killed run left half-written was never committed.
             atomic::remove_temporary(folder, name).map_err(|error| Failure::storage(&error))?;
         }
@@ -160,6 +169,13 @@ impl Store {
         );
         // Asserted in pairs, before writing and after reading: what is written can be read.
         assert!(format::parse(&bytes).is_ok(), "a state that is written can be read again");
+        if bytes.len() > MOST_STATE_BYTES {
+            let error = anyhow::anyhow!(
+                "the state would have {} bytes, too many to be read again",
+                bytes.len()
+            );
+            return Err(Failure::storage(&error));
+        }
 
         self.complete_journal()
             .and_then(|()| journal::sync(&self.journal()))
@@ -185,20 +201,15 @@ impl Store {
         Ok(())
     }
 
-    /// Whether a person asked for a halt since the last commit, and why.
+    /// Whether a person asked for a halt that is not part of the state yet, and why.
     #[must_use]
     pub fn asked_to_halt(&self) -> Option<String> {
-        read_halt(&self.folder)
+        halt::read(&self.folder)
     }
 
     /// Removes the request for a halt, once it is part of the state or was lifted.
     pub fn forget_halt(&self) -> Result<(), Failure> {
-        match std::fs::remove_file(self.folder.join(HALT)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(Failure::storage(
-                &anyhow::Error::new(error).context("failed to remove the request for a halt"),
-            )),
-            _ => Ok(()),
-        }
+        halt::forget(&self.folder).map_err(|error| Failure::storage(&error))
     }
 
     fn journal(&self) -> PathBuf {
@@ -231,27 +242,19 @@ pub fn peek(folder: &Path) -> Result<Option<State>, Failure> {
 /// Asks for a halt without the lock, so that a run that is under way sees it too.
 pub fn ask_to_halt(folder: &Path, reason: &str) -> Result<(), Failure> {
     make_folder(folder)
-        .and_then(|()| atomic::replace(folder, HALT, reason.as_bytes(), Durability::Synced))
+        .and_then(|()| halt::ask(folder, reason))
         .map_err(|error| Failure::storage(&error))
 }
 
 /// Whether a person asked for a halt that is not part of the state yet, and why.
 #[must_use]
 pub fn read_halt(folder: &Path) -> Option<String> {
-    match atomic::read(&folder.join(HALT), MOST_HALT_BYTES) {
-        Ok(None) => None,
-        Ok(Some(reason)) => Some(String::from_utf8_lossy(&reason).trim().to_owned()),
-        // Something stands where the request would stand: that counts as one.
-        Err(error) => Some(format!("asked for, but the reason can't be read: {error:#}")),
-    }
+    halt::read(folder)
 }
 
 fn lock(folder: &Path) -> Result<(File, File), Failure> {
     let failed = |error: anyhow::Error| Failure::storage(&error);
     make_folder(folder).map_err(failed)?;
-    if std::fs::symlink_metadata(folder).is_ok_and(|meta| meta.is_symlink()) {
-        return Err(distrusted(&format!("`{}` is a link, not a folder", folder.display())));
-    }
     let path = folder.join(LOCK);
     let file = atomic::open_own(&path, File::options().read(true).write(true).create(true))
         .and_then(|file| file.context("the lock file vanished"))
@@ -277,11 +280,21 @@ fn lock(folder: &Path) -> Result<(File, File), Failure> {
 }
 
 fn make_folder(folder: &Path) -> anyhow::Result<()> {
+    let is_new = |path: &&Path| !path.exists();
+    let parents: Vec<&Path> = folder.ancestors().take_while(is_new).collect();
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(folder)
-        .with_context(|| format!("failed to make the folder `{}`", folder.display()))
+        .with_context(|| format!("failed to make the folder `{}`", folder.display()))?;
+    // A folder is on the disk when its parent says so.
+    for parent in parents.into_iter().filter_map(Path::parent) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        File::open(parent)
+            .and_then(|parent| parent.sync_all())
+            .with_context(|| format!("failed to sync the folder `{}`", parent.display()))?;
+    }
+    Ok(())
 }
 
 fn load(folder: &Path) -> Result<(Option<State>, Tail), Failure> {
@@ -320,7 +333,5 @@ fn distrusted(why: &str) -> Failure {
 const STATE: &str = "state.json";
 const JOURNAL: &str = "journal.jsonl";
 const LOCK: &str = "lock";
-const HALT: &str = "halt";
 
 const MOST_STATE_BYTES: usize = 16 * 1024 * 1024;
-const MOST_HALT_BYTES: usize = 4096;

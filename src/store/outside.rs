@@ -35,8 +35,8 @@ pub struct Memory {
     pub clock_offset_ms: Option<i64>,
     /// The two symbols' rules.
     pub rules: Option<KnownRules>,
-    /// The failure that is going on.
-    pub failure: Option<OngoingFailure>,
+    /// The failures that are going on, by [`crate::failure::Kind::name`].
+    pub failures: BTreeMap<String, OngoingFailure>,
     /// The number of the last message delivered.
     pub delivered: u64,
     /// Until when (local clock) Telegram asked for silence.
@@ -67,8 +67,6 @@ pub struct RulesV1 {
 /// A failure that was seen and not yet seen to be over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OngoingFailure {
-    /// [`crate::failure::Kind::name`].
-    pub kind: String,
     /// When it was seen first.
     pub since: String,
     /// In how many runs.

@@ -61,14 +61,14 @@ impl Price {
     #[must_use]
     pub fn raised_by(self, bps: BasisPoints) -> Option<Self> {
         let factor = Decimal::ONE.checked_add(bps.fraction())?;
-        Self::new(self.0.checked_mul(factor)?)
+        Self::new(exact_product(self.0, factor)?)
     }
 
     /// This price moved down by `bps`, not rounded. `None` when nothing would be left of it.
     #[must_use]
     pub fn lowered_by(self, bps: BasisPoints) -> Option<Self> {
         let factor = Decimal::ONE.checked_sub(bps.fraction())?;
-        Self::new(self.0.checked_mul(factor)?)
+        Self::new(exact_product(self.0, factor)?)
     }
 }
 
@@ -307,6 +307,12 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0.normalize())
     }
+}
+
+/// The product, or `None` where it has more digits than a decimal holds.
+fn exact_product(a: Decimal, b: Decimal) -> Option<Decimal> {
+    let Product { mantissa, scale } = Product::of(a, b).ok()?;
+    Decimal::try_from_i128_with_scale(mantissa, scale).ok()
 }
 
 /// A product in full, before it is rounded.

@@ -25,10 +25,10 @@ impl Timestamp {
     /// **Source**: binance/binance-public-data, README; 10^14 ms would be the year 5138.
     #[must_use]
     pub fn from_millis_or_micros(value: i64) -> Option<Self> {
-        if value >= 100_000_000_000_000 {
-            Self::from_millis(value.div_euclid(1000))
-        } else {
-            Self::from_millis(value)
+        match value {
+            ..0 => None,
+            0..100_000_000_000_000 => Self::from_millis(value),
+            _ => Self::from_millis(value.div_euclid(1000)),
         }
     }
 

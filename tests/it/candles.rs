@@ -2,18 +2,13 @@
 //! the run after the repair goes on as if nothing had been.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::clock::MINUTE;
 use crate::support::desk::Desk;
 use crate::support::table::spreads;
-
-#[test]
-fn no_candles_at_all() {
-    expect_distrust("klines ETHUSDT", Vec::clear);
-}
 
 #[test]
 fn too_few_candles() {
@@ -23,22 +18,17 @@ fn too_few_candles() {
 }
 
 #[test]
-fn the_newest_candle_of_one_leg_is_missing() {
-    expect_distrust("klines ETHUSDT", |candles| {
-        candles.truncate(candles.len() - 2);
+fn a_newest_candle_that_stays_away() {
+    // Each of these is waited for, so all of them at the same time.
+    thread::scope(|scope| {
+        scope.spawn(|| expect_distrust("klines ETHUSDT", Vec::clear));
+        scope.spawn(|| expect_distrust("klines", Vec::clear));
+        scope.spawn(|| expect_distrust("klines BTCUSDT", |list| list.truncate(list.len() - 2)));
+        scope.spawn(|| expect_distrust("klines", |list| list.truncate(list.len() - 2)));
+        // The forming candle is there, but not the one before it.
+        scope.spawn(|| expect_distrust("klines ETHUSDT", |list| drop(list.remove(list.len() - 2))));
+        scope.spawn(|| expect_distrust("klines ETHUSDT", |list| list.reverse()));
     });
-}
-
-#[test]
-fn the_newest_candle_of_one_leg_is_missing_but_the_forming_one_is_there() {
-    expect_distrust("klines ETHUSDT", |candles| {
-        drop(candles.remove(candles.len() - 2));
-    });
-}
-
-#[test]
-fn the_newest_candle_of_both_legs_is_missing() {
-    expect_distrust("klines", |candles| candles.truncate(candles.len() - 2));
 }
 
 #[test]
@@ -62,11 +52,6 @@ fn a_candle_twice() {
 }
 
 #[test]
-fn candles_in_descending_order() {
-    expect_distrust("klines ETHUSDT", |candles| candles.reverse());
-}
-
-#[test]
 fn two_candles_out_of_order() {
     expect_distrust("klines ETHUSDT", |candles| {
         let last = candles.len();
@@ -87,15 +72,6 @@ fn all_candles_off_the_grid() {
     expect_distrust("klines", |candles| {
         for one in candles {
             shift(one, 30_000);
-        }
-    });
-}
-
-#[test]
-fn one_leg_a_candle_behind() {
-    expect_distrust("klines ETHUSDT", |candles| {
-        for one in candles {
-            shift(one, -MINUTE);
         }
     });
 }

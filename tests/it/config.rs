@@ -193,10 +193,10 @@ fn addresses() {
         "https://",
         "https://:443",
         "ftp://127.0.0.1",
-        "file:///etc/passwd",
+        "file://",
         "127.0.0.1:80",
         "no address",
-        "http://[::2]/",
+        "http://[::2]",
     ] {
         refused("BINANCE_MARKET_URL", value);
         refused("BINANCE_BASE_URL", value);

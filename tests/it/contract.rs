@@ -312,6 +312,23 @@ fn no_more_candles_are_asked_for_than_are_needed() {
 }
 
 #[test]
+fn a_holding_looks_back_over_the_candles_it_missed_and_no_further() {
+    for (lookback, most) in [("100", 8), ("5", 6)] {
+        let desk = Desk::for_two_more(spreads("20 20 20 20 20 20 20 20 20 20 20 21"));
+        desk.expect_buy();
+        desk.server.forget();
+        desk.server.close_candle(spreads("20")[0]);
+        desk.server.close_candle(spreads("21")[0]);
+        let run = desk.run().env("LOOKBACK_LIMIT", lookback);
+        run.expect_exit(0).expect_json(&[("/action", json!("sell"))]);
+        for request in desk.server.requests_to("klines") {
+            let limit: u32 = request.query("limit").expect("a limit").parse().expect("a number");
+            assert!(limit <= most, "{}", request.target);
+        }
+    }
+}
+
+#[test]
 fn rules_and_prices_are_asked_for_only_when_something_is_traded() {
     let desk = Desk::new(spreads("20 20 21 20"));
     let _ = desk.run().expect_exit(0);

@@ -11,13 +11,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::binance::Server;
@@ -49,6 +50,17 @@ fn two_runs_killed_in_turn_are_made_good_by_the_next_one() {
 #[ignore = "takes a minute or two; .ci/run runs it"]
 fn two_runs_killed_in_turn_at_many_places_are_made_good_by_the_next_one() {
     kill_twice(600);
+}
+
+#[test]
+fn a_command_killed_at_any_system_call_is_done_by_the_next_one() {
+    kill_commands(40);
+}
+
+#[test]
+#[ignore = "takes a minute or two; .ci/run runs it"]
+fn a_command_killed_at_every_system_call_is_done_by_the_next_one() {
+    kill_commands(usize::MAX);
 }
 
 #[test]
@@ -108,80 +120,115 @@ fn start_at_once(starts: usize) {
 
 /// Before each call that changes something: the process is gone.
 fn kill_everywhere(most: usize) {
-    let Some(cases) = cases(CHANGING, most) else {
+    if !tracing_works() {
         return;
-    };
-    let (mut reached, mut committed) = (0, 0);
-    for (killed, position) in in_parallel(&cases, |stage, call| {
-        let state = stage.copy();
-        let killed = stage.kill(&state, call);
-        let position = stage.recover(&state, call);
-        (killed, position)
-    }) {
-        reached += usize::from(killed);
-        committed += position;
     }
-    println!(
-        "killed at {reached} of {} places, at {committed} of them after the commit",
-        cases.len()
-    );
+    let cases = share(&places(CHANGING), most);
+    let results = in_parallel(&cases, |stage, call| {
+        let state = stage.copy();
+        (stage.kill(&state, call), stage.recover(&state, call))
+    });
+    let reached = results.iter().filter(|(killed, _)| *killed).count();
+    let committed = results.iter().filter(|(_, position)| *position > 0).count();
+    println!("killed at {reached} of {} places, {committed} of them after the commit", cases.len());
+    // Threads race, so a few places may have moved; if many had, the rig would be broken.
     assert!(
         reached * 10 >= cases.len() * 9,
-        "most places are reached: {reached} of {}",
+        "only {reached} of {} places are reached",
         cases.len()
     );
 }
 
 /// The same, and the run that mends it is killed, too.
 fn kill_twice(most: usize) {
-    let Some(all) = cases(CHANGING, usize::MAX) else {
+    if !tracing_works() {
         return;
-    };
+    }
+    let all = places(CHANGING);
     let cases = share(&all, most);
-    let reached = in_parallel(&cases, |stage, first| {
-        // Any two places of the same scene; which ones does not matter, that they vary does.
+    let results = in_parallel(&cases, |stage, first| {
+        // Any two places of the same stage: which ones matters little, that they vary does.
         let others: Vec<_> = all.iter().filter(|(plan, _)| *plan == stage.plan).collect();
         let index = others.iter().position(|(_, call)| call == first).expect("it is one of them");
         let (_, second) = others[(index * 7919 + 13) % others.len()];
         let state = stage.copy();
-        let killed = stage.kill(&state, first);
-        let again = stage.kill(&state, second);
+        let killed = [first, second].map(|call| stage.kill(&state, call));
         stage.recover(&state, second);
-        usize::from(killed && again)
+        killed == [true, true]
     });
-    println!(
-        "killed twice in {} of {} pairs of places",
-        reached.iter().sum::<usize>(),
-        cases.len()
-    );
+    let reached = results.iter().filter(|killed| **killed).count();
+    println!("killed twice at {reached} of {} pairs of places", cases.len());
 }
 
 /// Each call says that it failed: this one only, or from this one on.
 fn fail_everywhere(most: usize) {
-    let Some(calls) = cases(FAILING, usize::MAX) else {
+    if !tracing_works() {
         return;
-    };
-    let cases: Vec<_> = calls
-        .iter()
-        .flat_map(|(plan, call)| {
-            let errors =
-                ERRORS.iter().filter(|(names, _)| names.split(' ').any(|it| it == call.name));
-            errors.flat_map(|(_, errors)| errors.split(' ')).flat_map(|error| {
-                [false, true].map(|ever| (*plan, Failing { call: call.clone(), error, ever }))
-            })
-        })
-        .collect();
+    }
+    let mut cases = Vec::new();
+    for (names, errors, scope) in ERRORS {
+        for (plan, call) in places_of(names, scope) {
+            for error in errors.split(' ') {
+                let failing = |ever| Failing { call: call.clone(), error, ever, scope };
+                cases.extend([false, true].map(|ever| (plan, failing(ever))));
+            }
+        }
+    }
     let cases = share(&cases, most);
-    let mut codes = BTreeMap::<i32, usize>::new();
-    for code in in_parallel(&cases, |stage, failing| {
+    let results = in_parallel(&cases, |stage, failing| {
         let state = stage.copy();
         let code = stage.fail(&state, failing);
         stage.recover(&state, failing);
         code
-    }) {
-        *codes.entry(code).or_default() += 1;
-    }
+    });
+    let mut codes = BTreeMap::<i32, usize>::new();
+    results.iter().for_each(|code| *codes.entry(*code).or_default() += 1);
     println!("{} failing calls ended with these codes (code: runs): {codes:?}", cases.len());
+}
+
+/// What a person tells the program by hand must not need luck either.
+fn kill_commands(most: usize) {
+    if !tracing_works() {
+        return;
+    }
+    // What was told before; the command; whether it is halted and still holding in the end.
+    let commands: [(&[&str], &[&str], bool, bool); 3] = [
+        (&[], &["halt", "looking into it"], true, true),
+        (&["halt"], &["resume"], false, true),
+        (&[], &["flatten", "--yes"], true, false),
+    ];
+    let prepared = |stage: &Stage, before: &[&str]| {
+        let state = stage.copy();
+        if !before.is_empty() {
+            stage.run(&state).args(before).expect_exit(0);
+        }
+        state
+    };
+    let mut cases = Vec::new();
+    for command in commands {
+        let stage = Stage::build(&PAPER_EXIT);
+        let calls = stage.calls(&prepared(&stage, command.0), command.1, CHANGING, Scope::All);
+        cases.extend(calls.into_iter().map(|call| (&PAPER_EXIT, (command, call))));
+    }
+    let cases = share(&cases, most);
+    in_parallel(&cases, |stage, ((before, args, halted, holding), call)| {
+        let state = prepared(stage, before);
+        stage.traced(&state, args, &call.name, Scope::All, &call.kill());
+        // A plain run in between, on a copy: it leaves no stray file behind.
+        let aside = state.with_extension("aside");
+        copy_folder(&state, &aside);
+        stage.run(&aside).expect_exit(0);
+        let outcome = stage.run(&state).args(*args).start().wait();
+        let context = || format!("{args:?}, killed before {call}: {}", outcome.transcript());
+        // A resume that was killed after its commit has nothing left to lift.
+        assert_eq!(outcome.code, 0, "{}", context());
+        check_invariants(&state);
+        let status = stage.run(&state).args(["status", "--json"]).expect_exit(0).json();
+        assert_eq!(!status["halted"].is_null(), *halted, "{status:#} {}", context());
+        assert_eq!(!status["position"].is_null(), *holding, "{status:#} {}", context());
+        assert_eq!(status["trades"], u8::from(!holding), "{status:#} {}", context());
+    });
+    println!("killed halt, resume and flatten at {} places", cases.len());
 }
 
 // ---- places -----------------------------------------------------------------------------------
@@ -201,6 +248,22 @@ struct Failing {
     call: Call,
     error: &'static str,
     ever: bool,
+    scope: Scope,
+}
+
+/// Which of a run's calls are meant, and counted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Scope {
+    All,
+    /// Those on the candles and on files and folders of the state directory. Not those on what the
+    /// kernel keeps in memory, such as the counters by which threads wake each other: they can't fail.
+    Disk,
+}
+
+impl Call {
+    fn kill(&self) -> String {
+        format!("-e inject={}:signal=KILL:when={}", self.name, self.nth)
+    }
 }
 
 impl fmt::Display for Call {
@@ -216,21 +279,18 @@ impl fmt::Display for Failing {
     }
 }
 
-/// The places of every scene, thinned out to a number; `None` where they can't be found out.
-fn cases(names: &str, most: usize) -> Option<Vec<(&'static Plan, Call)>> {
-    if let Err(reason) = tracing_works() {
-        println!("skipped: {reason}");
-        return None;
-    }
-    let cases: Vec<_> = PLANS
-        .iter()
-        .flat_map(|plan| {
-            let calls = Stage::build(plan).calls(names);
-            assert!(calls.len() > 10, "{}: only {} calls were seen", plan.name, calls.len());
-            calls.into_iter().map(move |call| (plan, call))
-        })
-        .collect();
-    Some(share(&cases, most))
+/// The places of every plan, calls with these names.
+fn places(names: &str) -> Vec<(&'static Plan, Call)> {
+    places_of(names, Scope::All)
+}
+
+fn places_of(names: &str, scope: Scope) -> Vec<(&'static Plan, Call)> {
+    let of = |plan: &'static Plan| {
+        let stage = Stage::build(plan);
+        let calls = stage.calls(&stage.copy(), &[], names, scope);
+        calls.into_iter().map(move |call| (plan, call))
+    };
+    PLANS.iter().flat_map(of).collect()
 }
 
 /// Every n-th, so that about `most` are left, spread over all.
@@ -238,20 +298,21 @@ fn share<T: Clone>(all: &[T], most: usize) -> Vec<T> {
     all.iter().step_by(all.len().div_ceil(most).max(1)).cloned().collect()
 }
 
-fn tracing_works() -> Result<(), String> {
+/// Whether strace is there and may do its work; says so where not.
+fn tracing_works() -> bool {
     let mut command = Command::new("strace");
-    command.args(["-qq", "-o", "/dev/null", "-e", "trace=?fsync", "true"]).stdin(Stdio::null());
-    match command.output() {
-        Err(error) => Err(format!("`strace` can't be started ({error})")),
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(format!(
-            "`strace` may not trace here: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        )),
-    }
+    command.args(["-qq", "-o", "/dev/null", "-e", "trace=fsync", "true"]).stdin(Stdio::null());
+    let reason = match command.output() {
+        Ok(output) if output.status.success() => return true,
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Err(error) => format!("it can't be started: {error}"),
+    };
+    println!("skipped, because strace does not work here: {reason}");
+    false
 }
 
-/// Two workers through the cases, each with stages of its own; results in the order of the cases.
+/// Two workers through all the cases, each with stages of its own; results in the order of the cases.
+/// A case that fails does not keep the others from being tried.
 fn in_parallel<T: Sync, R: Send>(
     cases: &[(&'static Plan, T)],
     trial: impl Fn(&Stage, &T) -> R + Sync,
@@ -262,25 +323,28 @@ fn in_parallel<T: Sync, R: Send>(
         let mut results = Vec::new();
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some((plan, case)) = cases.get(index) else {
-                return results;
-            };
-            let fresh = match stage.take() {
-                Some(stage) if stage.plan == *plan && stage.is_fresh() => stage,
-                _ => Stage::build(plan),
-            };
-            results.push((index, trial(&fresh, case)));
-            stage = Some(fresh);
+            let Some((plan, case)) = cases.get(index) else { return results };
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                let fresh = match stage.take() {
+                    Some(stage) if stage.plan == *plan && stage.is_fresh() => stage,
+                    _ => Stage::build(plan),
+                };
+                let result = trial(&fresh, case);
+                stage = Some(fresh);
+                result
+            }));
+            results.push((index, result.ok()));
         }
     };
     let mut results = thread::scope(|scope| {
         let workers = [scope.spawn(work), scope.spawn(work)];
-        let joined =
-            workers.map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        let joined = workers.map(|worker| worker.join().expect("its panics are caught"));
         joined.into_iter().flatten().collect::<Vec<_>>()
     });
     results.sort_by_key(|(index, _)| *index);
-    results.into_iter().map(|(_, result)| result).collect()
+    let good: Vec<R> = results.into_iter().filter_map(|(_, result)| result).collect();
+    assert_eq!(good.len(), cases.len(), "so many cases are good, the others are shown above");
+    good
 }
 
 // ---- the stage --------------------------------------------------------------------------------
@@ -307,6 +371,7 @@ enum World {
 /// With z over a window of four: -0.5 holds, 1.31 buys, -0.78 sells, and then nothing to do.
 const REPLAYED: &str = "20 20 21 20 22 20 20 20 20.5 20";
 
+const PAPER_EXIT: Plan = paper("paper, an exit", "20 20 20 21", 1);
 const PAPER_HOLD: Plan = paper("paper, nothing to do", "20 20 21 20", 1);
 
 static PLANS: [Plan; 8] = [
@@ -316,7 +381,7 @@ static PLANS: [Plan; 8] = [
     replay("replay, nothing to do", 3),
     Plan { told: true, ..replay("replay, an entry to tell", 1) },
     paper("paper, an entry at the first start", "20 20 20 21", 0),
-    paper("paper, an exit", "20 20 20 21", 1),
+    PAPER_EXIT,
     PAPER_HOLD,
 ];
 
@@ -398,32 +463,55 @@ impl Stage {
         copy
     }
 
-    fn traced(&self, state: &Path, names: &str, injection: &str) -> Outcome {
-        let log = self.home.path().join("strace.log");
-        let strace =
-            format!("strace -f -y -qq -o '{}' -e trace={names} {injection}", log.display());
+    fn traced(
+        &self,
+        state: &Path,
+        args: &[&str],
+        names: &str,
+        scope: Scope,
+        injection: &str,
+    ) -> Outcome {
+        let log = self.log();
+        let names = names.replace(' ', ",?");
+        let paths = if scope == Scope::Disk { self.paths(state) } else { String::new() };
+        let strace = format!("strace -f -y -qq -o {log:?} -e trace=?{names} {paths} {injection}");
+        let run = self.run(state).args(args).shell(&format!("exec {strace} \"$0\" \"$@\""));
         // What it leaves behind is looked at after the recovery.
-        self.run(state).unchecked().shell(&format!("exec {strace} \"$0\" \"$@\"")).start().wait()
+        run.unchecked().start().wait()
     }
 
-    /// What an undisturbed run calls, from its first look at the state directory on.
-    fn calls(&self, names: &str) -> Vec<Call> {
-        let state = self.copy();
-        let outcome = self.traced(&state, names, "");
+    fn log(&self) -> PathBuf {
+        self.home.path().join("strace.log")
+    }
+
+    /// What is on the disk or will be, as strace's options.
+    fn paths(&self, state: &Path) -> String {
+        let candles = self.home.path().join("candles");
+        let mut paths = BTreeSet::from([candles.clone(), state.to_owned()]);
+        paths.extend(walk(&candles));
+        let names = self.steps[1].0.keys().cloned().chain(["logs/bot.log".into()]);
+        for path in names.map(|name| state.join(name)) {
+            let below = path.ancestors().take_while(|above| *above != state);
+            paths.extend(below.map(Path::to_owned));
+            paths.extend([path.with_file_name("halt"), path.with_extension("json.new")]);
+        }
+        paths.iter().map(|path| format!("-P {path:?} ")).collect()
+    }
+
+    /// What an undisturbed start calls, from its first look at the state directory on.
+    fn calls(&self, state: &Path, args: &[&str], names: &str, scope: Scope) -> Vec<Call> {
+        let outcome = self.traced(state, args, names, scope, "");
         assert_eq!(outcome.code, 0, "{}: {}", self.plan.name, outcome.transcript());
-        let log = fs::read_to_string(self.home.path().join("strace.log")).expect("strace wrote it");
+        let log = fs::read_to_string(self.log()).expect("strace wrote it");
         let state = state.to_str().expect("a path of a test");
         let mut counts = BTreeMap::<(&str, &str), usize>::new();
         let mut seen = BTreeSet::new();
         let mut calls = Vec::new();
         let mut begun = false;
         for line in log.lines() {
-            let Some((thread, shown)) = line.split_once(' ') else {
-                continue;
-            };
-            let Some((name, _)) = shown.trim().split_once('(') else {
-                continue;
-            };
+            let Some((thread, shown)) = line.split_once(' ') else { continue };
+            let Some((name, _)) = shown.trim().split_once('(') else { continue };
+            // Not the ends of interrupted calls, nor signals.
             if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
                 continue;
             }
@@ -442,28 +530,35 @@ impl Stage {
     /// Kills a run before a call; whether it came there.
     fn kill(&self, state: &Path, call: &Call) -> bool {
         let from = self.position(state);
-        let Call { name, nth, .. } = call;
-        let outcome = self.traced(state, name, &format!("-e inject={name}:signal=KILL:when={nth}"));
+        let outcome = self.traced(state, &[], &call.name, Scope::All, &call.kill());
         let context =
             || format!("{}, killed before {call}: {}", self.plan.name, outcome.transcript());
         assert!([-1, 0].contains(&outcome.code), "{}", context());
         let to = self.position(state);
         assert!(to == from || to == from + 1, "from {from} to {to} in {}", context());
+        let (found, all) = (files(state), &self.steps[self.steps.len() - 1]);
+        let is_prefix = all
+            .named(JOURNAL)
+            .unwrap_or_default()
+            .starts_with(found.named(JOURNAL).unwrap_or_default());
+        assert!(is_prefix, "the journal has a hole: {found:?} {}", context());
         outcome.code == -1
     }
 
     /// Lets a call fail; the exit code.
     fn fail(&self, state: &Path, failing: &Failing) -> i32 {
-        let Failing { call: Call { name, nth, .. }, error, ever } = failing;
+        let Failing { call: Call { name, nth, .. }, error, ever, scope } = failing;
         let when = format!("{nth}{}", if *ever { "+" } else { "" });
-        let outcome =
-            self.traced(state, name, &format!("-e inject={name}:error={error}:when={when}"));
+        let injection = format!("-e inject={name}:error={error}:when={when}");
+        let outcome = self.traced(state, &[], name, *scope, &injection);
         let context = || format!("{}, {failing}: {}", self.plan.name, outcome.transcript());
-        let codes: &[i32] = match self.plan.world {
-            World::Paper => &[0, 69, 74],
-            World::Replay => &[0, 74],
+        let documented = match (outcome.code, &self.plan.world) {
+            (0 | 74, _) | (69, World::Paper) => true,
+            // The recording can't be read; a state that can't be read is no reason for distrust.
+            (65, World::Replay) => outcome.stderr.contains("/candles"),
+            _ => false,
         };
-        assert!(codes.contains(&outcome.code), "a code of {codes:?}: {}", context());
+        assert!(documented, "the exit code: {}", context());
         let position = self.position(state);
         assert!(position <= 1, "{}", context());
         assert!(outcome.code != 0 || position == 1, "0 means that the step is done: {}", context());
@@ -474,10 +569,16 @@ impl Stage {
     #[track_caller]
     fn position(&self, state: &Path) -> usize {
         let found = files(state);
-        let position = self.steps.iter().position(|step| step.state() == found.state());
+        let position = self.steps.iter().position(|step| self.is_same_state(step, &found));
         position.unwrap_or_else(|| {
             panic!("{}: neither the old nor the new state:\n{found:?}", self.plan.name)
         })
+    }
+
+    /// The same bytes. Only where messages are told, one that a killed run could not tell (or could
+    /// not note as told) may still wait in the state, where an undisturbed run has forgotten it.
+    fn is_same_state(&self, one: &Files, other: &Files) -> bool {
+        one.named(STATE) == other.named(STATE) || self.plan.told && one.book() == other.book()
     }
 
     /// A start that nothing disturbs: everything is as if nothing ever had. How many starts the
@@ -491,7 +592,11 @@ impl Stage {
         assert_eq!(outcome.code, 0, "{}", context());
         check_invariants(state);
         let (found, expected) = (files(state), &self.steps[position + 1]);
-        assert!(found.same_book(expected), "{}\n{found:?}\nbut expected\n{expected:?}", context());
+        // The same state and journal, and the same files. What is not money may differ.
+        let same = self.is_same_state(&found, expected)
+            && found.named(JOURNAL) == expected.named(JOURNAL)
+            && found.0.keys().eq(expected.0.keys());
+        assert!(same, "{}\n{found:?}\nbut expected\n{expected:?}", context());
         let (told, expected) = (messages(&self.server), &self.messages[position + 1]);
         assert!(told.is_superset(expected), "told {told:?}, expected {expected:?}: {}", context());
         fs::remove_dir_all(state).expect("it is ours");
@@ -529,21 +634,18 @@ fn files(state: &Path) -> Files {
 }
 
 impl Files {
-    fn state(&self) -> Option<&[u8]> {
-        self.named("state.json")
-    }
-
     fn named(&self, name: &str) -> Option<&[u8]> {
         let found = self.0.iter().find(|(path, _)| path.file_name().is_some_and(|it| it == name));
         found.map(|(_, bytes)| &**bytes)
     }
 
-    /// The same state and journal to the byte, and the same files. What is not money may differ.
-    fn same_book(&self, other: &Self) -> bool {
-        let journal = "journal.jsonl";
-        self.state() == other.state()
-            && self.named(journal) == other.named(journal)
-            && self.0.keys().eq(other.0.keys())
+    /// The state without the messages that wait in it.
+    fn book(&self) -> Option<Value> {
+        let mut state: Value =
+            serde_json::from_slice(self.named(STATE)?).expect("JSON, or nothing");
+        state["checksum"].take();
+        state["body"]["messages"].take();
+        Some(state)
     }
 }
 
@@ -572,23 +674,26 @@ fn make_folder(path: &Path) {
     fs::DirBuilder::new().mode(0o700).create(path).expect("a new folder");
 }
 
-/// Calls that change something, on the disk or at the other end of a connection; a name that this
-/// machine does not have is passed over. A kill before any other call is one before the next of these.
-const CHANGING: &str = "?openat,?write,?pwrite64,?fsync,?fdatasync,?rename,?renameat,?renameat2,\
-?unlink,?unlinkat,?ftruncate,?mkdir,?mkdirat,?flock,?connect,?sendto,?sendmsg,?writev,?recvfrom,?close";
+/// Calls that change something, on the disk or at the other end of a connection. A kill before any
+/// other call is one before the next of these. (Which of them there are depends on the machine.)
+const CHANGING: &str = "openat write pwrite64 fsync fdatasync rename renameat renameat2 unlink \
+    unlinkat ftruncate mkdir mkdirat flock connect sendto sendmsg writev recvfrom close";
 
-/// The same and those that look.
-const FAILING: &str = "?openat,?read,?write,?pwrite64,?fsync,?fdatasync,?rename,?renameat,?renameat2,\
-?unlink,?unlinkat,?ftruncate,?mkdir,?mkdirat,?flock,?connect,?sendto,?sendmsg,?writev,?recvfrom,?close,\
-?statx,?fstat,?newfstatat,?lseek";
-
-/// What each call may fail with.
-const ERRORS: [(&str, &str); 4] = [
-    ("openat", "EACCES EIO ENOSPC"),
-    ("write pwrite64 fsync fdatasync ftruncate", "EIO ENOSPC"),
-    ("rename renameat renameat2 unlink unlinkat mkdir mkdirat", "EACCES EIO ENOSPC"),
-    ("read flock close statx fstat newfstatat lseek connect sendto sendmsg writev recvfrom", "EIO"),
+/// Calls and what each may fail with. Not `close`: what counts was synced before, and the standard
+/// library takes a folder that can't be closed for a bug.
+const ERRORS: [(&str, &str, Scope); 4] = [
+    (
+        "openat rename renameat renameat2 unlink unlinkat mkdir mkdirat",
+        "EACCES EIO ENOSPC",
+        Scope::Disk,
+    ),
+    ("write pwrite64 fsync fdatasync ftruncate", "EIO ENOSPC", Scope::Disk),
+    ("read flock statx fstat newfstatat lseek", "EIO", Scope::Disk),
+    ("connect sendto sendmsg writev recvfrom", "ECONNRESET ETIMEDOUT", Scope::All),
 ];
+
+const STATE: &str = "state.json";
+const JOURNAL: &str = "journal.jsonl";
 
 /// How long the run that holds the lock waits for its candles while others start.
 const HELD: Duration = Duration::from_secs(2);

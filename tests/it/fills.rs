@@ -230,6 +230,33 @@ fn a_replay_fills_at_the_close_and_rounds_to_eight_decimals() {
 }
 
 #[test]
+fn a_coin_of_a_thousandth_of_a_cent_is_counted_as_exactly() {
+    let rows = closes(
+        "60000 0.00001234
+         60000 0.00001234
+         60000 0.00001234
+         63000 0.00001234",
+    );
+    let replay = Replay::new(&rows);
+    let told = replay.run().expect_exit(0).json();
+    // 150 / 0.00001234 = 12155591.572123176.., down; times the price 149.99999999999992.., up.
+    // The fee is a thousandth of the coins, up: 12155.59157212317 -> 12155.59157213.
+    expect_money(
+        &told,
+        &[
+            ("/order/executed_quantity", "12155591.57212317"),
+            ("/order/quote_quantity", "150"),
+            ("/order/fees/ETH", "12155.59157213"),
+        ],
+    );
+    let status = replay.status();
+    expect_money(
+        &status,
+        &[("/position/quantity", "12143435.98055104"), ("/paper_balance", "850")],
+    );
+}
+
+#[test]
 fn a_losing_trade_is_a_negative_profit() {
     let desk = Desk::new(spreads("20 20 20 21"));
     let _ = desk.run().expect_exit(0);

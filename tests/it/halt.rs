@@ -1,5 +1,7 @@
 //! The user's switch: nothing is traded while it is on, and it says what it lifts.
 
+use std::fs::File;
+
 use serde_json::json;
 
 use crate::support::desk::{Desk, Replay};
@@ -110,6 +112,27 @@ fn flatten_with_nothing_held_only_halts() {
     assert_ne!(status["halted"], json!(null));
     expect_money(&status, &[("/paper_balance", "1000")]);
     assert_eq!(status["trades"], 0);
+}
+
+#[test]
+fn flatten_asks_nobody_where_there_is_no_terminal() {
+    let desk = Desk::new(spreads("20 20 20 21"));
+    desk.expect_buy();
+    let _ = desk.command(&["flatten"]).expect_exit(0);
+    assert_eq!(desk.status()["state"], "NONE");
+}
+
+#[test]
+fn what_writes_the_book_waits_for_no_other() {
+    let desk = Desk::new(spreads("20 20 20 21"));
+    desk.expect_buy();
+    let before = desk.paper().snapshot();
+    let lock = File::open(desk.paper().join("lock")).expect("a lock");
+    fs2::FileExt::try_lock_exclusive(&lock).expect("it is free after a run");
+    for args in [&["flatten", "--yes"][..], &["resume"]] {
+        let _ = desk.command(args).expect_exit(75);
+    }
+    assert_eq!(before, desk.paper().snapshot());
 }
 
 #[test]

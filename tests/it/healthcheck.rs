@@ -47,7 +47,10 @@ fn a_run_without_an_exchange_pings_the_failure() {
 fn candles_that_cannot_be_trusted_ping_the_failure() {
     let desk = Desk::entry_ahead();
     desk.server.forget();
-    desk.server.fault("klines ETHUSDT", Fault::body("[]"));
+    desk.server.bend("klines ETHUSDT", |candles| {
+        let list = candles.as_array_mut().expect("candles are a list");
+        drop(list.remove(list.len() - 3));
+    });
     let _ = pinging(&desk).expect_exit(65);
     expect_ping(&desk, "/ping/abc/fail", "");
 }

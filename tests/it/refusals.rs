@@ -145,6 +145,38 @@ fn an_exit_without_a_price_is_owed_and_made_at_the_next_candle() {
     outcome.expect_json(&[("/action", json!("sell"))]);
 }
 
+#[test]
+fn an_exit_that_is_refused_is_owed_whatever_z_says_later() {
+    let desk = Desk::for_two_more(spreads("20 20 20 21"));
+    desk.expect_buy();
+    // The rules of the entry would be good for a day.
+    std::fs::remove_file(desk.paper().join("outside.json")).expect("it was there");
+    desk.server.bend("exchangeInfo", |info| {
+        for symbol in info["symbols"].as_array_mut().expect("symbols") {
+            symbol["status"] = json!("HALT");
+        }
+    });
+    desk.server.close_candle(spreads("20")[0]);
+    let _ = desk.run().expect_exit(76);
+    assert_eq!(desk.status()["state"], "HOLDING_ETH");
+    desk.server.heal();
+    let _ = std::fs::remove_file(desk.paper().join("outside.json"));
+    desk.server.close_candle(spreads("21")[0]); // z = 0.87
+    desk.run().expect_exit(0).expect_json(&[("/action", json!("sell")), ("/to", json!("NONE"))]);
+    desk.expect_conserved();
+}
+
+#[test]
+fn a_holding_that_became_too_small_to_sell_is_accounted_for() {
+    let desk = Desk::new(spreads("20 20 20 21"));
+    let _ = desk.run().env("TRADE_AMOUNT_USDT", "6").expect_exit(0);
+    // 0.0018 × 2000 = 3.6, and 5 are the least: dust, or a person's business.
+    desk.server.touch("ETHUSDT", "2000", "2001");
+    desk.server.close_candle(spreads("20")[0]);
+    let _ = desk.run().expect_one_of(&[0, 76]);
+    desk.expect_conserved();
+}
+
 /// An entry under these settings and rules ends with 76 and says this word; the book stays flat;
 /// the candle counts as processed; and the next good candle is a new chance.
 #[track_caller]

@@ -1,7 +1,7 @@
 //! A state that can't be trusted is kept as it is: 65, nothing traded, nothing overwritten.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -13,8 +13,8 @@ use crate::support::table::spreads;
 fn a_state_that_is_cut_anywhere() {
     let desk = holding();
     let good = desk.paper().text("state.json");
-    // Every tenth byte here; every byte is tried closer to the code.
-    for length in (0..good.trim_end().len()).step_by(10) {
+    // A share of the places, because each takes a start of the program.
+    for length in (0..good.trim_end().len()).step_by(29) {
         expect_distrust(&desk, &good.as_bytes()[..length], &["status", "--json"]);
     }
     expect_distrust(&desk, b"", &["--json"]);
@@ -26,7 +26,7 @@ fn a_state_that_is_cut_anywhere() {
 fn a_state_with_a_flipped_bit() {
     let desk = holding();
     let good = desk.paper().text("state.json");
-    for place in (0..good.trim_end().len()).step_by(7) {
+    for place in (0..good.trim_end().len()).step_by(31) {
         let mut bytes = good.clone().into_bytes();
         bytes[place] ^= 1 << (place % 7);
         expect_distrust(&desk, &bytes, &["status", "--json"]);
@@ -202,6 +202,29 @@ fn what_a_killed_run_left_half_written_is_no_obstacle() {
     desk.server.close_candle(spreads("20")[0]);
     let outcome = desk.run().unchecked().expect_exit(0);
     outcome.expect_json(&[("/action", json!("sell"))]);
+}
+
+#[test]
+fn a_state_directory_behind_a_link_is_a_state_directory() {
+    // As systemd hands out with `DynamicUser=`.
+    let desk = Desk::new(spreads("20 20 20 21"));
+    let real = desk.cwd().join("private");
+    fs::DirBuilder::new().mode(0o700).create(&real).expect("a new folder");
+    symlink(&real, desk.state()).expect("a link");
+    desk.expect_buy();
+    assert!(real.join("paper/state.json").exists());
+    assert_eq!(desk.status()["state"], "HOLDING_ETH");
+}
+
+#[test]
+fn a_link_inside_the_state_directory_is_not_followed() {
+    let desk = holding();
+    let elsewhere = desk.cwd().join("elsewhere");
+    fs::rename(desk.state().join("paper"), &elsewhere).expect("a folder of ours");
+    symlink(&elsewhere, desk.state().join("paper")).expect("a link");
+    let before = fs::read(elsewhere.join("state.json")).expect("a state");
+    let _ = desk.run().unchecked().expect_one_of(&[65, 74, 78]);
+    assert_eq!(before, fs::read(elsewhere.join("state.json")).expect("still there"));
 }
 
 /// A book that holds ETH.

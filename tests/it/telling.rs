@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::support::desk::Desk;
+use crate::support::desk::{Desk, Replay};
 use crate::support::fault::{Fault, Response};
 use crate::support::run::Run;
 use crate::support::table::spreads;
@@ -156,6 +156,21 @@ fn a_failure_is_told_once_and_its_end_too() {
 }
 
 #[test]
+fn failures_of_two_kinds_in_turn_are_told_once_each() {
+    let desk = Desk::entry_ahead();
+    for _ in 0..3 {
+        desk.server.heal();
+        desk.server.fault("klines", Fault::status(503));
+        let _ = telling(&desk).expect_exit(69);
+        desk.server.heal();
+        desk.server.bend("klines ETHUSDT", |candles| candles[3][4] = json!("0"));
+        let _ = telling(&desk).expect_exit(65);
+    }
+    let failures = desk.server.told().iter().filter(|text| text.contains("failed")).count();
+    assert_eq!(failures, 2, "{:#?}", desk.server.told());
+}
+
+#[test]
 fn a_failure_that_could_not_be_told_is_told_when_telegram_is_back() {
     let desk = Desk::entry_ahead();
     desk.server.fault("klines", Fault::status(503));
@@ -180,6 +195,54 @@ fn a_wrong_setting_is_told_to_nobody() {
     let desk = Desk::new(spreads("20 20 20 21"));
     let _ = telling(&desk).env("TIMEFRAME", "7m").expect_exit(78);
     assert!(desk.server.requests().is_empty());
+}
+
+#[test]
+fn many_messages_that_waited_arrive_in_pieces_that_telegram_takes() {
+    // 20 and 21 in turn, over a window of four, have z = ±0.87: a trade at every candle.
+    let exchange = Desk::new(spreads("20 20 20 20"));
+    let replay = Replay::new(&spreads(&"20 21 ".repeat(21)));
+    let step = || {
+        replay
+            .run()
+            .env("ENTRY_THRESHOLD", "0.7")
+            .env("TELEGRAM_BOT_TOKEN", TOKEN)
+            .env("TELEGRAM_CHAT_ID", "-100123")
+            .env("TELEGRAM_API_URL", exchange.server.url())
+            .expect_exit(0)
+            .json()
+    };
+    exchange.server.fault("/bot", Fault::status(500));
+    for _ in 0..36 {
+        assert_ne!(step()["action"], "hold");
+    }
+    exchange.server.heal();
+    // A run may tell them in as many pieces as it has time for.
+    for _ in 0..4 {
+        let _ = step();
+    }
+    let told = exchange.server.told();
+    for text in &told {
+        assert!(text.encode_utf16().count() <= 4_096, "{} characters", text.len());
+    }
+    let numbers = numbers(&told.join("\n"));
+    let expected: Vec<u64> = (1..=numbers.len() as u64).collect();
+    assert!(numbers.len() >= 36, "{}", numbers.len());
+    assert_eq!(numbers, expected);
+}
+
+#[test]
+fn characters_that_are_markup_arrive_as_they_are() {
+    let desk = Desk::new(spreads("20 20 20 21"));
+    let reason = "<b>5 > 3 & _so_ *on* [x](y) `z` \u{1f642}";
+    let _ = desk.command(&["halt", reason]).expect_exit(0);
+    let _ = telling(&desk).expect_exit(0);
+    let bodies = desk.server.requests_to("/bot").into_iter().map(|request| request.body);
+    for body in bodies.filter(|body| body.contains("so")) {
+        let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        let text = body["text"].as_str().expect("a text");
+        assert!(body.get("parse_mode").is_some() || text.contains(reason), "{text}");
+    }
 }
 
 /// A step with a bot.

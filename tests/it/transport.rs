@@ -1,5 +1,7 @@
 //! Connections that break: 69, the message says what was asked and what came, not a byte of the book
 //! changes, and the next good run goes on. What takes long is in `bounded`.
+//!
+//! Rules that came are kept for a day, so they are spoilt before the price that is asked for with them.
 
 use std::fs;
 use std::net::TcpListener;
@@ -37,7 +39,7 @@ fn a_status_that_is_no_success() {
 #[test]
 fn a_status_that_is_no_success_for_prices_and_rules() {
     let desk = Desk::entry_ahead();
-    for target in ["bookTicker", "exchangeInfo"] {
+    for target in ["exchangeInfo", "bookTicker"] {
         for status in [302, 403, 404, 500, 503] {
             desk.server.fault(target, Fault::status(status));
             desk.expect_refused(69, &[&status.to_string()]);
@@ -75,7 +77,7 @@ fn a_connection_that_breaks_in_any_way() {
         Fault::WrongLength(100),
         Fault::WrongLength(-20),
     ];
-    for target in ["klines", "klines BTCUSDT", "bookTicker", "exchangeInfo"] {
+    for target in ["klines", "klines BTCUSDT", "exchangeInfo", "bookTicker"] {
         for fault in &faults {
             desk.server.fault(target, fault.clone());
             desk.expect_refused(69, &[]);
@@ -88,7 +90,7 @@ fn a_connection_that_breaks_in_any_way() {
 #[test]
 fn more_than_a_mebibyte_is_not_read() {
     let desk = Desk::entry_ahead();
-    for target in ["klines ETHUSDT", "bookTicker", "exchangeInfo"] {
+    for target in ["klines ETHUSDT", "exchangeInfo", "bookTicker"] {
         for chunked in [false, true] {
             desk.server.fault(target, Fault::Blanks { count: TOO_MUCH, chunked });
             desk.expect_refused(69, &[]);
@@ -109,9 +111,9 @@ fn an_answer_in_good_chunks_is_an_answer() {
 fn no_redirect_is_followed() {
     let desk = Desk::entry_ahead();
     let other = Server::start(spreads("20 20 20 21"));
-    for status in [301, 302, 303, 307, 308] {
-        for location in ["/elsewhere", &format!("{}/elsewhere", other.url())] {
-            for target in ["klines", "bookTicker", "exchangeInfo"] {
+    for target in ["klines", "exchangeInfo", "bookTicker"] {
+        for status in [301, 302, 303, 307, 308] {
+            for location in ["/elsewhere", &format!("{}/elsewhere", other.url())] {
                 desk.server.fault(target, Fault::redirect(status, location));
                 desk.expect_refused(69, &[&status.to_string()]);
                 desk.server.heal();
@@ -141,6 +143,17 @@ fn nobody_listens() {
     let outcome = desk.run().env("BINANCE_MARKET_URL", &url).expect_exit(69);
     assert_eq!(before, desk.paper().snapshot());
     outcome.expect_said(&["127.0.0.1"]);
+    desk.expect_buy();
+}
+
+#[test]
+fn a_name_that_nobody_knows() {
+    let desk = Desk::entry_ahead();
+    let before = desk.paper().snapshot();
+    // `.invalid` never resolves: RFC 2606.
+    let outcome = desk.run().env("BINANCE_MARKET_URL", "https://nobody.invalid").expect_exit(69);
+    assert_eq!(before, desk.paper().snapshot());
+    outcome.expect_said(&["nobody.invalid"]);
     desk.expect_buy();
 }
 

@@ -480,6 +480,10 @@ fn head_length(stream: &TcpStream) -> std::io::Result<Option<usize>> {
     let mut seen = vec![0; 64 * 1024];
     loop {
         let length = stream.peek(&mut seen)?;
+        if seen[..length].first().is_some_and(|first| !first.is_ascii_uppercase()) {
+            // No method begins like this; it may be TLS.
+            return Ok(None);
+        }
         if let Some(end) = seen[..length].windows(4).position(|bytes| bytes == b"\r\n\r\n") {
             return Ok(Some(end + 4));
         }
