@@ -127,16 +127,12 @@ fn step(
         log::info!("{line}");
     }
     let http = http.unstoppable();
-    match &mut opened {
-        Ok(World { store, outside, .. }) => {
-            let outbox = store.state().map(|state| &state.outbox);
-            notify::tell(config, &http, outbox, outside, ending, now);
-        }
+    if let Ok(World { store, outside, .. }) = &mut opened {
+        let outbox = store.state().map(|state| &state.outbox);
+        notify::tell(config, &http, outbox, outside, ending, now);
+    } else if let Ok(folder) = world::folder(config) {
         // Even where the lock can't be had, what was told already is not told again.
-        Err(_) => {
-            let mut outside = Outside::load(&world::folder(config)?);
-            notify::tell(config, &http, None, &mut outside, ending, now);
-        }
+        notify::tell(config, &http, None, &mut Outside::load(&folder), ending, now);
     }
     done
 }

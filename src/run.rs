@@ -68,7 +68,7 @@ pub fn flatten(
         world.halt(config, &past, halt.reason, now)?;
         return Ok(Report::new(config, &past.book, Action::Halted, why.to_owned()));
     };
-    let decision = machine::leave_now(&past.book, leg);
+    let decision = machine::leave_at_once(&past.book, leg);
     let touch = touch(world, &decision, candle)?;
     stop.check("nothing was sold")?;
     let now = touch.as_ref().map_or(now, |(_, now)| *now);
@@ -89,7 +89,7 @@ fn stand_still(
     past: &Past,
     now: Timestamp,
 ) -> Result<Option<Report>, Failure> {
-    let past = match world.store.asked_to_halt() {
+    let past = match world.store.asked_to_halt()? {
         Some(reason) if past.book.halt.is_none() => world.halt(config, past, reason, now)?,
         asked => {
             // Halted already: what was asked for is the case, and not recorded twice.

@@ -1,6 +1,7 @@
 //! A world: one folder, its lock, and the exchange that belongs to it. Paper and replay never
 //! meet, because store and exchange are opened together.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -159,12 +160,7 @@ pub fn folder(config: &Config) -> Result<PathBuf, Failure> {
     };
     for name in below {
         folder.push(name);
-        if std::fs::symlink_metadata(&folder).is_ok_and(|meta| meta.is_symlink()) {
-            return Err(Failure::untrusted(
-                format!("`{}` is a link, not a folder", folder.display()),
-                "links inside the state directory are not followed; put the folder itself there",
-            ));
-        }
+        store::refuse_link(&folder)?;
     }
     Ok(folder)
 }
@@ -203,14 +199,16 @@ pub fn peek(config: &Config) -> Result<Option<State>, Failure> {
 /// systemd hands out a link; it is followed once, here. Links inside are refused.
 fn resolved(state_dir: &Path) -> Result<PathBuf, Failure> {
     let shown = state_dir.display();
-    match std::fs::canonicalize(state_dir) {
-        Ok(path) if path.is_dir() => Ok(path),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(state_dir.to_owned()),
-        Err(error) if error.kind() != std::io::ErrorKind::NotADirectory => {
+    let found = std::fs::canonicalize(state_dir)
+        .and_then(|path| Ok((std::fs::metadata(&path)?.is_dir(), path)));
+    match found {
+        Ok((true, path)) => Ok(path),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(state_dir.to_owned()),
+        Err(error) if error.kind() != ErrorKind::NotADirectory => {
             let error = anyhow::Error::new(error);
             Err(Failure::storage(&error.context(format!("failed to look at `{shown}`"))))
         }
-        Ok(_) | Err(_) => Err(Failure::configuration(
+        Ok((false, _)) | Err(_) => Err(Failure::configuration(
             format!("the state directory `{shown}` is not a directory"),
             "give `--state-dir` (or `STATE_DIR`) a directory",
         )),

@@ -16,7 +16,7 @@ use crate::world::World;
 pub fn resume(config: &Config, now: Timestamp) -> Result<Answer, Failure> {
     let mut world = World::open(config, &Http::for_nothing()?)?;
     let mut past = world.load(config)?;
-    if let Some(reason) = world.store.asked_to_halt() {
+    if let Some(reason) = world.store.asked_to_halt()? {
         // Recorded even though it is lifted at once: the journal has every halt.
         past = world.halt(config, &past, reason, now)?;
     }

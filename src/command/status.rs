@@ -23,7 +23,7 @@ pub fn status(config: &Config, now: Timestamp) -> Result<Answer, Failure> {
     let state = world::peek(config)?;
     let new_book = Book::open(config.opening_balance);
     let book = state.as_ref().map_or(&new_book, |state| &state.book);
-    let halted = read_halt(&folder).or(book.halt.as_ref().map(|halt| halt.reason.clone()));
+    let halted = read_halt(&folder)?.or(book.halt.as_ref().map(|halt| halt.reason.clone()));
     let record = state.as_ref().map(State::newest_record).unwrap_or_default();
     let json = to_json(config, book, halted.as_deref(), &record["result"]);
 

@@ -24,7 +24,8 @@ use crate::trading::strategy::Thresholds;
 
 use value::Settings;
 
-/// Everything that a start is told, understood. It has no text form: some of it is secret.
+/// Everything that a start is told, understood.
+#[derive(Debug)]
 pub struct Config {
     /// Which world this is.
     pub mode: Mode,
@@ -44,8 +45,8 @@ pub struct Config {
     pub extra_roots: Option<PathBuf>,
     /// Whom to tell.
     pub telegram: Option<Telegram>,
-    /// What to ping at the end of a run. The address is as good as a password.
-    pub healthcheck: Option<Url>,
+    /// What to ping at the end of a run.
+    pub healthcheck: Option<SecretUrl>,
     /// Where the worlds are kept.
     pub state_dir: PathBuf,
     /// Where `bot.log` is kept.
@@ -81,6 +82,23 @@ pub struct Telegram {
     pub token: SecretString,
     /// A number, or `@channel`.
     pub chat_id: String,
+}
+
+/// An address that is as good as a password.
+pub struct SecretUrl(Url);
+
+impl SecretUrl {
+    /// The address, for the one request that needs it.
+    #[must_use]
+    pub fn expose(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for SecretUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[redacted]")
+    }
 }
 
 impl Mode {
@@ -213,7 +231,7 @@ impl Config {
             (None, None) => Url::parse(PUBLIC_MARKET_URL).expect("a constant URL parses"),
         };
         let telegram = settings.telegram()?;
-        let healthcheck = settings.secret_url("HEALTHCHECK_URL")?;
+        let healthcheck = settings.secret_url("HEALTHCHECK_URL")?.map(SecretUrl);
         let extra_roots = settings.path("SSL_CERT_FILE")?;
 
         if !dry_run && !options.dry_run && mode == Mode::Paper {

@@ -140,18 +140,21 @@ impl Settings {
         let Some(text) = self.text(name)? else {
             return Ok(default);
         };
-        plain_decimal(text, 6, 8)
-            .and_then(|_| text.parse().ok())
-            .ok_or_else(|| self.refused(name, "a number of at least 0 such as `2.0`"))
+        plain_decimal(text, 6, 8).and_then(|_| text.parse().ok()).ok_or_else(|| {
+            self.refused(name, "a number of at least 0 with at most 8 decimals such as `2.0`")
+        })
     }
 
     pub(super) fn amount(&self, name: &str, default: u32) -> Result<Amount, Failure> {
         let value = match self.text(name)? {
             None => Some(Decimal::from(default)),
-            Some(text) => plain_decimal(text, 12, DECIMALS),
+            Some(text) => plain_decimal(text, 10, DECIMALS),
         };
         value.filter(|value| !value.is_zero()).and_then(Amount::new).ok_or_else(|| {
-            self.refused(name, "an amount above 0 with at most 8 decimals such as `150`")
+            self.refused(
+                name,
+                "an amount above 0, below 10000000000, with at most 8 decimals, such as `150`",
+            )
         })
     }
 
@@ -160,7 +163,7 @@ impl Settings {
         let Some(text) = self.text(name)? else {
             return Ok(None);
         };
-        plain_decimal(text, 12, DECIMALS)
+        plain_decimal(text, 10, DECIMALS)
             .and_then(Amount::new)
             .map(|amount| Some(amount).filter(|amount| *amount > Amount::ZERO))
             .ok_or_else(|| {

@@ -54,7 +54,7 @@ pub fn tell(
             Ending::Done(line) | Ending::StoodStill(line) => (line, true),
             Ending::Failed(failure) => (failure.message.as_str(), false),
         };
-        healthcheck::ping(http, url, line, is_good);
+        healthcheck::ping(http, url.expose(), line, is_good);
     }
     if let Some(telegram) = config.telegram.as_ref().filter(|_| !is_stopped) {
         let chat = Chat::new(http, telegram, Deadline::after(ALL_MESSAGES));

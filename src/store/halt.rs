@@ -28,14 +28,12 @@ pub(super) fn ask(folder: &Path, reason: &str) -> anyhow::Result<()> {
 }
 
 /// Whether a halt was asked for that is not part of the state yet, and why.
-pub(super) fn read(folder: &Path) -> Option<String> {
-    let reason = match atomic::read(&folder.join(FILE), MOST_BYTES) {
-        Ok(None) => return None,
-        Ok(Some(reason)) => String::from_utf8_lossy(&reason).trim().to_owned(),
-        // Something stands where the request would stand: that counts as one.
-        Err(error) => format!("asked for, but the reason can't be read: {error:#}"),
-    };
-    Some(if reason.is_empty() { "asked for by hand".to_owned() } else { reason })
+///
+/// **Errors**: something stands in its place that can't be read. Whoever asked must not trade then.
+pub(super) fn read(folder: &Path) -> anyhow::Result<Option<String>> {
+    let Some(reason) = atomic::read(&folder.join(FILE), MOST_BYTES)? else { return Ok(None) };
+    let reason = String::from_utf8_lossy(&reason).trim().to_owned();
+    Ok(Some(if reason.is_empty() { "asked for by hand".to_owned() } else { reason }))
 }
 
 /// Takes the request away, once it is part of the state or was lifted.

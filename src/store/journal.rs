@@ -53,15 +53,11 @@ impl Line {
 
 /// How the file ends, compared with the newest line of the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tail {
-    /// With the newest line.
-    Complete,
-    /// With the line before it, and perhaps with the beginning of the newest one: so many bytes
-    /// of it are there.
-    Missing {
-        /// The length of the file without the torn beginning.
-        keep: u64,
-    },
+pub(crate) struct Tail {
+    /// The length of the lines that are there in full; half a line may follow.
+    pub(crate) whole: u64,
+    /// Whether the newest line is among them.
+    pub(crate) is_complete: bool,
 }
 
 /// Compares the end of the file with the newest line of the state.
@@ -77,7 +73,7 @@ pub(crate) fn tail(path: &Path, newest: Option<&Line>) -> anyhow::Result<Tail> {
     };
     let Some(newest) = newest else {
         return if length == 0 {
-            Ok(Tail::Complete)
+            Ok(Tail { whole: 0, is_complete: true })
         } else {
             Err(distrusted("has lines but there is no `state.json`".to_owned()))
         };
@@ -89,25 +85,27 @@ pub(crate) fn tail(path: &Path, newest: Option<&Line>) -> anyhow::Result<Tail> {
     if !text.as_bytes().starts_with(torn) {
         return Err(distrusted("ends with half a line that is not the state's newest".to_owned()));
     }
-    let keep = length - u64::try_from(torn.len()).unwrap_or(0);
+    let whole = length - u64::try_from(torn.len()).unwrap_or(0);
+    let missing = Tail { whole, is_complete: false };
     let Some(last) = lines.strip_suffix(b"\n") else {
-        return if newest.prev == GENESIS && length == u64::try_from(torn.len()).unwrap_or(0) {
-            Ok(Tail::Missing { keep })
+        return if newest.prev == GENESIS && whole == 0 {
+            Ok(missing)
         } else {
             Err(distrusted(format!("lacks the lines before line {} of the state", newest.seq)))
         };
     };
     let start = last.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    let last: Line = serde_json::from_slice(&last[start..]).map_err(|error| {
+    let text = &lines[start..];
+    let last: Line = serde_json::from_slice(text).map_err(|error| {
         distrusted(format!("ends with a line that is not one of ours: {error}"))
     })?;
-    if !last.is_sound() {
+    if !last.is_sound() || last.to_text().as_bytes() != text {
         return Err(distrusted(format!("has a line {} that does not fit its hash", last.seq)));
     }
     if torn.is_empty() && last.seq == newest.seq && last.hash == newest.hash {
-        Ok(Tail::Complete)
+        Ok(Tail { whole, is_complete: true })
     } else if last.hash == newest.prev && last.seq.checked_add(1) == Some(newest.seq) {
-        Ok(Tail::Missing { keep })
+        Ok(missing)
     } else {
         Err(distrusted(format!(
             "ends with line {} but the state's newest is line {}",
@@ -118,11 +116,15 @@ pub(crate) fn tail(path: &Path, newest: Option<&Line>) -> anyhow::Result<Tail> {
 
 /// Appends the state's newest line where it is missing. Not synced: the state has it too, and
 /// [`sync`] comes before the state forgets it.
-pub(crate) fn complete(path: &Path, tail: Tail, newest: &Line) -> anyhow::Result<()> {
-    let Tail::Missing { keep } = tail else {
-        return Ok(());
-    };
-    append(path, keep, newest).with_context(|| format!("failed to append to `{}`", path.display()))
+pub(crate) fn complete(path: &Path, tail: Tail, newest: &Line) -> anyhow::Result<Tail> {
+    if tail.is_complete {
+        return Ok(tail);
+    }
+    let text = newest.to_text();
+    append(path, tail.whole, &text)
+        .with_context(|| format!("failed to append to `{}`", path.display()))?;
+    let length = u64::try_from(text.len()).expect("a line is short");
+    Ok(Tail { whole: tail.whole + length, is_complete: true })
 }
 
 /// Makes sure that every line in the file is on the disk, before the state is replaced and with
@@ -134,15 +136,18 @@ pub(crate) fn sync(path: &Path) -> anyhow::Result<()> {
     file.sync_all().with_context(|| format!("failed to sync `{}`", path.display()))
 }
 
-fn append(path: &Path, keep: u64, line: &Line) -> anyhow::Result<()> {
+/// Writes `text` after the first `whole` bytes, in the place of half a line that may be there.
+fn append(path: &Path, whole: u64, text: &str) -> anyhow::Result<()> {
     let options = &mut File::options();
     let file = atomic::open_own(path, options.write(true).create(true).truncate(false))?;
     let mut file = file.context("it vanished")?;
-    if file.metadata()?.len() > keep {
-        file.set_len(keep)?;
+    let length = file.metadata()?.len();
+    anyhow::ensure!(length >= whole, "it has {length} bytes, but had {whole} a moment ago");
+    if length > whole {
+        file.set_len(whole)?;
     }
-    file.seek(SeekFrom::Start(keep))?;
-    file.write_all(line.to_text().as_bytes())?;
+    file.seek(SeekFrom::Start(whole))?;
+    file.write_all(text.as_bytes())?;
     Ok(())
 }
 

@@ -120,7 +120,7 @@ impl Store {
         Ok(Self {
             folder: folder.to_owned(),
             state: None,
-            tail: Tail::Complete,
+            tail: Tail { whole: 0, is_complete: true },
             _lock: lock,
             _folder_lock: folder_lock,
         })
@@ -182,11 +182,10 @@ impl Store {
             .and_then(|()| atomic::replace(&self.folder, STATE, &bytes, Durability::Synced))
             .map_err(|error| Failure::storage(&error))?;
         // From here on the step is done. A line that can't be appended now is appended later.
-        self.tail = self.tail_after_commit();
+        self.tail.is_complete = false;
         let state = self.state.insert(state);
-        let appended = journal::complete(&self.folder.join(JOURNAL), self.tail, &state.newest);
-        match appended {
-            Ok(()) => self.tail = Tail::Complete,
+        match journal::complete(&self.folder.join(JOURNAL), self.tail, &state.newest) {
+            Ok(tail) => self.tail = tail,
             Err(error) => log::warn!("{error:#}; the state keeps the line until it can be written"),
         }
         Ok(state)
@@ -195,16 +194,14 @@ impl Store {
     /// Appends the state's newest line to the journal where a crash kept it from there.
     pub fn complete_journal(&mut self) -> anyhow::Result<()> {
         if let Some(state) = &self.state {
-            journal::complete(&self.journal(), self.tail, &state.newest)?;
-            self.tail = Tail::Complete;
+            self.tail = journal::complete(&self.journal(), self.tail, &state.newest)?;
         }
         Ok(())
     }
 
-    /// Whether a person asked for a halt that is not part of the state yet, and why.
-    #[must_use]
-    pub fn asked_to_halt(&self) -> Option<String> {
-        halt::read(&self.folder)
+    /// As [`read_halt`], of this world.
+    pub fn asked_to_halt(&self) -> Result<Option<String>, Failure> {
+        read_halt(&self.folder)
     }
 
     /// Removes the request for a halt, once it is part of the state or was lifted.
@@ -215,17 +212,13 @@ impl Store {
     fn journal(&self) -> PathBuf {
         self.folder.join(JOURNAL)
     }
-
-    fn tail_after_commit(&self) -> Tail {
-        let length = std::fs::metadata(self.journal()).map_or(0, |meta| meta.len());
-        Tail::Missing { keep: length }
-    }
 }
 
 /// Looks at a world without its lock: for `status`. `None` where nothing has happened yet.
 ///
 /// **Errors**: as [`Store::open`], but for the lock.
 pub fn peek(folder: &Path) -> Result<Option<State>, Failure> {
+    refuse_link(folder)?;
     // A run may commit between the two reads, and then state and journal don't fit. Only what is
     // wrong twice, with the same state, is wrong.
     let mut before = None;
@@ -247,12 +240,27 @@ pub fn ask_to_halt(folder: &Path, reason: &str) -> Result<(), Failure> {
 }
 
 /// Whether a person asked for a halt that is not part of the state yet, and why.
-#[must_use]
-pub fn read_halt(folder: &Path) -> Option<String> {
-    halt::read(folder)
+///
+/// **Errors**: the request can't be read; nothing may be traded then.
+pub fn read_halt(folder: &Path) -> Result<Option<String>, Failure> {
+    halt::read(folder).map_err(|error| Failure::storage(&error))
+}
+
+/// Links inside the state directory are not followed: a lock behind one protects nothing.
+///
+/// **Errors**: `path` is a link.
+pub fn refuse_link(path: &Path) -> Result<(), Failure> {
+    if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink()) {
+        return Err(Failure::untrusted(
+            format!("`{}` is a link, not a folder", path.display()),
+            "links inside the state directory are not followed; put the folder itself there",
+        ));
+    }
+    Ok(())
 }
 
 fn lock(folder: &Path) -> Result<(File, File), Failure> {
+    refuse_link(folder)?;
     let failed = |error: anyhow::Error| Failure::storage(&error);
     make_folder(folder).map_err(failed)?;
     let path = folder.join(LOCK);

@@ -121,7 +121,7 @@ pub fn stay_away(book: &Book, distrust: Distrust) -> Decision {
 
 /// The step of a person who wants out, whatever the candles say.
 #[must_use]
-pub fn leave_now(book: &Book, leg: Leg) -> Decision {
+pub fn leave_at_once(book: &Book, leg: Leg) -> Decision {
     let cooling = matches!(&book.position, Position::Leaving(leaving) if leaving.cools);
     Decision { signal: Signal::Close, transition: Transition::Leave(leg, Cause::Asked), cooling }
 }

@@ -76,7 +76,7 @@ impl Quantity {
     /// Nothing.
     pub const ZERO: Self = Self(Decimal::ZERO);
 
-    /// A quantity, if it is not negative and has at most [`DECIMALS`] decimals.
+    /// A quantity, if it is not negative, has at most [`DECIMALS`] decimals and is below 10^19.
     #[must_use]
     pub fn new(value: Decimal) -> Option<Self> {
         fits(value).map(Self)
@@ -98,12 +98,12 @@ impl Quantity {
     ///
     /// **Rounding**: down to a multiple of `step`, so that the cost never exceeds the budget.
     pub fn bought_with(budget: Amount, price: Price, step: Step) -> Result<Self, Overflow> {
-        let quotient = budget.0.checked_div(price.0).ok_or(Overflow)?;
+        let quotient = budget.0.checked_div(price.0).filter(|it| *it < MOST).ok_or(Overflow)?;
         let bought = Self(quotient).floor_to(step)?;
         // The quotient has 28 digits, the last of them rounded; where that lifted it onto the
         // next step, one step is given back.
         if Product::of(bought.0, price.0)?.exceeds(budget.0) {
-            return bought.0.checked_sub(step.value()).map(Self).ok_or(Overflow);
+            return bought.0.checked_sub(step.value()).and_then(Self::new).ok_or(Overflow);
         }
         Ok(bought)
     }
@@ -119,7 +119,7 @@ impl Quantity {
     ///
     /// **Rounding**: up to 8 decimals, against us.
     pub fn fee_up(self, fee: BasisPoints) -> Result<Self, Overflow> {
-        Product::of(self.0, fee.fraction())?.up().map(Self)
+        Product::of(self.0, fee.fraction())?.up().and_then(|it| Self::new(it).ok_or(Overflow))
     }
 
     /// The sum of both.
@@ -138,7 +138,7 @@ impl Amount {
     /// Nothing.
     pub const ZERO: Self = Self(Decimal::ZERO);
 
-    /// An amount, if it is not negative and has at most [`DECIMALS`] decimals.
+    /// An amount, if it is not negative, has at most [`DECIMALS`] decimals and is below 10^19.
     #[must_use]
     pub fn new(value: Decimal) -> Option<Self> {
         fits(value).map(Self)
@@ -154,21 +154,21 @@ impl Amount {
     ///
     /// **Rounding**: up to 8 decimals, against us.
     pub fn cost_up(quantity: Quantity, price: Price) -> Result<Self, Overflow> {
-        Product::of(quantity.0, price.0)?.up().map(Self)
+        Product::of(quantity.0, price.0)?.up().and_then(|it| Self::new(it).ok_or(Overflow))
     }
 
     /// What selling `quantity` at `price` brings before the fee.
     ///
     /// **Rounding**: down to 8 decimals, against us.
     pub fn proceeds_down(quantity: Quantity, price: Price) -> Result<Self, Overflow> {
-        Product::of(quantity.0, price.0)?.down().map(Self)
+        Product::of(quantity.0, price.0)?.down().and_then(|it| Self::new(it).ok_or(Overflow))
     }
 
     /// The fee on this amount.
     ///
     /// **Rounding**: up to 8 decimals, against us.
     pub fn fee_up(self, fee: BasisPoints) -> Result<Self, Overflow> {
-        Product::of(self.0, fee.fraction())?.up().map(Self)
+        Product::of(self.0, fee.fraction())?.up().and_then(|it| Self::new(it).ok_or(Overflow))
     }
 
     /// The sum of both.
@@ -187,11 +187,10 @@ impl Profit {
     /// Neither gain nor loss.
     pub const ZERO: Self = Self(Decimal::ZERO);
 
-    /// A profit, if it has at most [`DECIMALS`] decimals.
+    /// A profit, if it has at most [`DECIMALS`] decimals and can be computed with exactly.
     #[must_use]
     pub fn new(value: Decimal) -> Option<Self> {
-        let value = value.normalize();
-        (value.scale() <= DECIMALS).then_some(Self(value))
+        fits(value.abs()).map(|_| Self(value.normalize()))
     }
 
     /// The number itself.
@@ -355,11 +354,15 @@ impl Product {
     }
 }
 
+/// Not negative, at most eight decimals, and small enough that a sum of two is exact.
 fn fits(value: Decimal) -> Option<Decimal> {
     let value = value.normalize();
     let negative = value.is_sign_negative() && !value.is_zero();
-    (!negative && value.scale() <= DECIMALS).then_some(value)
+    (!negative && value.scale() <= DECIMALS && value < MOST).then_some(value)
 }
+
+/// 10^19: with eight decimals 27 of the 28 digits that a decimal holds.
+const MOST: Decimal = Decimal::from_parts(2_313_682_944, 2_328_306_436, 0, false, 0);
 
 /// The number in units of 0.00000001.
 fn scaled(value: Decimal) -> Option<i128> {

@@ -338,6 +338,16 @@ fn rules_and_prices_are_asked_for_only_when_something_is_traded() {
 }
 
 #[test]
+fn rules_that_are_known_are_not_asked_for_again() {
+    let desk = Desk::new(spreads("20 20 20 21"));
+    desk.expect_buy();
+    desk.server.close_candle(spreads("20")[0]);
+    desk.run().expect_exit(0).expect_json(&[("/action", json!("sell"))]);
+    assert_eq!(desk.server.requests_to("exchangeInfo").len(), 1);
+    assert_eq!(desk.server.requests_to("bookTicker").len(), 2, "a price is asked for each time");
+}
+
+#[test]
 fn paper_signs_nothing_even_with_keys_at_hand() {
     let desk = Desk::new(spreads("20 20 20 21"));
     let keys = [

@@ -96,8 +96,17 @@ fn the_candles_of_the_daily_limits_have_three_entries() {
 
 #[test]
 fn orders_a_day_bind_entries_only() {
-    let replay = Replay::new(&spreads(THREE_ENTRIES));
-    replay.expect_actions(&[("MAX_ORDERS_PER_DAY", "1")], "buy sell hold hold hold");
+    // A sale is an order too, so it counts, but nothing keeps it back.
+    for (most, actions) in [
+        ("1", "buy sell hold hold hold"),
+        ("2", "buy sell hold hold hold"),
+        ("3", "buy sell buy sell hold"),
+        ("4", "buy sell buy sell hold"),
+        ("5", "buy sell buy sell buy"),
+    ] {
+        let replay = Replay::new(&spreads(THREE_ENTRIES));
+        replay.expect_actions(&[("MAX_ORDERS_PER_DAY", most)], actions);
+    }
 }
 
 #[test]

@@ -180,7 +180,7 @@ fn a_person_who_wants_out_gets_out_and_bars_nothing_new() {
     for position in positions() {
         let book = Book { position, ..Book::open(Amount::ZERO) };
         let Some(leg) = book.position.holding().map(|holding| holding.leg) else { continue };
-        let decision = machine::leave_now(&book, leg);
+        let decision = machine::leave_at_once(&book, leg);
         assert_eq!(decision.transition, Transition::Leave(leg, Cause::Asked));
         assert!(!Cause::Asked.cools());
         let was_stop = matches!(&book.position, Position::Leaving(leaving) if leaving.cools);

@@ -17,6 +17,8 @@ mod content;
 mod contract;
 /// Killed before every system call: the old state or the new one, never a mix.
 mod crash;
+/// Every byte and every bit of the state, and what may stand in its place.
+mod damage;
 /// Candle dumps as Binance publishes them, whole and damaged.
 mod dumps;
 /// The `.env` file, read literally.
@@ -29,6 +31,10 @@ mod halt;
 mod healthcheck;
 /// Limits that a user sets: edge, stop, holding time, orders and loss a day.
 mod limits;
+/// The machine as a table, and every combination enumerated.
+mod machine;
+/// The laws of money: which way it rounds, and that nothing gets lost.
+mod money;
 /// The process and its surroundings: signals, pipes, masks, two starts at once.
 mod process;
 /// Entries that the exchange would not take: 76, told once, and the candle is done.
@@ -49,5 +55,7 @@ mod step;
 mod support;
 /// Telegram: nothing is lost, nothing is told twice, and no answer of it matters to the trade.
 mod telling;
+/// Sources and documents: arrows that point one way, and papers that agree with the code.
+mod tidy;
 /// Connections that break in every way: 69, and the next good run goes on.
 mod transport;

@@ -151,7 +151,7 @@ fn a_failure_is_told_once_and_its_end_too() {
     desk.server.forget();
     let _ = telling(&desk).expect_exit(0);
     let told = desk.server.told().join("\n").to_lowercase();
-    assert!(told.contains("again"), "it works again: {told}");
+    assert!(told.contains("works again"), "{told}");
     assert!(told.contains("0.0483"), "and what was bought: {told}");
 }
 
