@@ -151,12 +151,20 @@ fn append(path: &Path, whole: u64, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The end of the file, with its last whole line in it, and the file's length.
 fn last_bytes(mut file: File) -> std::io::Result<(Vec<u8>, u64)> {
     let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok((bytes, length))
+    let mut wanted = FIRST_LOOK;
+    loop {
+        file.seek(SeekFrom::Start(length.saturating_sub(wanted)))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let line_ends = bytes.iter().filter(|byte| **byte == b'\n').take(2).count();
+        if line_ends == 2 || wanted >= length {
+            return Ok((bytes, length));
+        }
+        wanted = wanted.saturating_mul(4);
+    }
 }
 
 fn hash(seq: u64, prev: &str, record: &str) -> String {
@@ -172,5 +180,5 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Enough for the two longest lines: 999 candles of two legs are about 60 kB.
-const TAIL_BYTES: u64 = 256 * 1024;
+/// A line of 20 candles is about 1,700 bytes, one of 999 about 70,000.
+const FIRST_LOOK: u64 = 8 * 1024;

@@ -182,7 +182,9 @@ fn fail_everywhere(most: usize) {
         code
     });
     let mut codes = BTreeMap::<i32, usize>::new();
-    results.iter().for_each(|code| *codes.entry(*code).or_default() += 1);
+    for code in results {
+        *codes.entry(code).or_default() += 1;
+    }
     println!("{} failing calls ended with these codes (code: runs): {codes:?}", cases.len());
 }
 
@@ -474,7 +476,8 @@ impl Stage {
         let log = self.log();
         let names = names.replace(' ', ",?");
         let paths = if scope == Scope::Disk { self.paths(state) } else { String::new() };
-        let strace = format!("strace -f -y -qq -o {log:?} -e trace=?{names} {paths} {injection}");
+        let log = log.display();
+        let strace = format!("strace -f -y -qq -o '{log}' -e trace=?{names} {paths} {injection}");
         let run = self.run(state).args(args).shell(&format!("exec {strace} \"$0\" \"$@\""));
         // What it leaves behind is looked at after the recovery.
         run.unchecked().start().wait()
@@ -495,7 +498,8 @@ impl Stage {
             paths.extend(below.map(Path::to_owned));
             paths.extend([path.with_file_name("halt"), path.with_extension("json.new")]);
         }
-        paths.iter().map(|path| format!("-P {path:?} ")).collect()
+        let options = paths.iter().map(|path| format!("-P '{}'", path.display()));
+        options.collect::<Vec<_>>().join(" ")
     }
 
     /// What an undisturbed start calls, from its first look at the state directory on.

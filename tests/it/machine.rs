@@ -255,10 +255,10 @@ const LAWS: &[(&str, Law)] = &[
     }),
     ("a signal is what is done, or would be but for the day's limits", |_, is| {
         match (is.signal, &is.transition) {
-            (Signal::Long(says), Transition::Enter(leg, _)) => says == *leg,
             (
                 Signal::Long(says),
-                Transition::Stay(Stay::OrdersToday(leg, ..) | Stay::LossToday(leg, ..)),
+                Transition::Enter(leg, _)
+                | Transition::Stay(Stay::OrdersToday(leg, ..) | Stay::LossToday(leg, ..)),
             ) => says == *leg,
             (Signal::Close, Transition::Leave(..)) => true,
             (Signal::Hold, Transition::Stay(reason)) => {

@@ -77,9 +77,9 @@ fn no_module_knows_itself_by_a_detour() {
         if settled.is_empty() {
             break;
         }
-        settled.iter().for_each(|name| {
+        for name in settled {
             open.remove(name);
-        });
+        }
     }
     assert!(open.is_empty(), "among these is a circle: {open:?}");
 }
@@ -338,16 +338,14 @@ fn read_path<'a>(text: &'a str, before: &[String], paths: &mut Vec<Vec<String>>)
     if !name.is_empty() && name != "self" {
         path.push(name.to_owned());
     }
-    match rest.strip_prefix("::") {
-        Some(rest) => read_path(rest, &path, paths),
-        None => {
-            if !path.is_empty() {
-                paths.push(path);
-            }
-            // `x as y`: the other name is of no interest.
-            rest.strip_prefix(" as ").map_or(rest, |rest| rest.trim_start_matches(is_word))
-        }
+    if let Some(rest) = rest.strip_prefix("::") {
+        return read_path(rest, &path, paths);
     }
+    if !path.is_empty() {
+        paths.push(path);
+    }
+    // `x as y`: the other name is of no interest.
+    rest.strip_prefix(" as ").map_or(rest, |rest| rest.trim_start_matches(is_word))
 }
 
 /// Each word and what comes after it.
@@ -495,7 +493,7 @@ fn sources_are_read_as_they_are_meant() {
         use crate::{a, b::{self, c as d, e::*}, f};
         use super::{g, h};
         const URL: &str = "crate::quoted // \" crate::too";
-        const RAW: &str = r#"crate::raw "quoted""#;
+        const RAW: &str = r#"crate::raw "quoted" "#;
         fn f<'a>(x: &'a str) -> char { let _ = crate::inline::path(x); '"' } // crate::end
         #[cfg(test)]
         mod tests { use crate::test; }
