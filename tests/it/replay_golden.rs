@@ -10,12 +10,15 @@ use std::process::Command;
 use clap::Parser as _;
 use ouroboros::cli::Cli;
 use ouroboros::config::{Config, Mode};
+use ouroboros::exchange::demo;
 use ouroboros::exchange::replay::Replay;
 use ouroboros::trading::book::Book;
+use ouroboros::trading::candle::Candle;
 use ouroboros::trading::fill;
 use ouroboros::trading::machine;
 use ouroboros::trading::market::Side;
 use ouroboros::trading::strategy;
+use ouroboros::trading::time::Interval;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -65,6 +68,30 @@ fn fold(dumps: &Path, settings: &BTreeMap<String, String>) -> Totals {
         paper_balance: book.cash.to_string(),
         realized_pnl: book.realized.to_string(),
     }
+}
+
+// --- the built-in sample -----------------------------------------------------------------------
+
+#[test]
+fn the_sample_has_what_a_newcomer_should_see() {
+    let [numerator, denominator] = demo::candles();
+    assert!(numerator.len() >= 2000 && numerator.len() == denominator.len());
+    let step = Interval::named(demo::TIMEFRAME).expect("an interval").millis();
+    let distances = |leg: &[Candle]| -> Vec<i64> {
+        leg.windows(2).map(|pair| pair[1].open_time.millis_since(pair[0].open_time)).collect()
+    };
+    let gaps = distances(&numerator).into_iter().filter(|distance| *distance > step).count();
+    assert_eq!(gaps, 1, "a gap");
+    assert_eq!(distances(&numerator), distances(&denominator));
+    let is_flat = |leg: &[Candle]| {
+        leg.windows(20).any(|window| window.iter().all(|candle| candle.close == window[0].close))
+    };
+    assert!(is_flat(&numerator) && is_flat(&denominator), "a flat stretch");
+
+    let totals = fold(Path::new("demo"), &BTreeMap::new());
+    assert!(totals.round_trips >= 20, "{totals:?}");
+    // It is no kinder than the market: after fees it loses.
+    assert!(totals.realized_pnl.starts_with('-'), "{totals:?}");
 }
 
 // --- small dumps, every start ----------------------------------------------------------------
