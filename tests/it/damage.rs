@@ -8,7 +8,9 @@ use std::fs;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, symlink};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use ouroboros::failure::{Failure, Kind};
 use ouroboros::store::{self, Identity, Outbox, Store};
@@ -439,8 +441,7 @@ fn what_is_no_plain_file_of_ours_is_refused() {
             let world = World::new();
             let Some(copy) = place.put(&world, name) else { continue };
             let before = (world.paths(), fs::read(&copy).expect("a copy"));
-            let opened = Store::open(&world.folder);
-            let loaded = match opened {
+            let loaded = match open(&world.folder) {
                 Ok(mut store) => store.load().map(|_| ()),
                 Err(failure) => Err(failure),
             };
@@ -475,7 +476,7 @@ fn a_world_that_is_a_link_is_refused() {
     let world = World::new();
     let link = world.home.path().join("link");
     symlink(&world.folder, &link).expect("a link");
-    assert_eq!(kind(Store::open(&link).map(|_| ())), Kind::Untrusted);
+    assert_eq!(kind(open(&link).map(|_| ())), Kind::Untrusted);
     assert_eq!(kind(store::peek(&link).map(|_| ())), Kind::Untrusted, "`status` follows it");
 }
 
@@ -615,7 +616,7 @@ impl World {
     fn committed(book: &Book, records: &[serde_json::Value]) -> Self {
         let home = tempfile::tempdir().expect("a temporary folder");
         let folder = home.path().join("paper");
-        let mut store = Store::open(&folder).expect("a new world");
+        let mut store = open(&folder).expect("a new world");
         assert!(store.load().expect("nothing is there").is_none());
         for record in records {
             store.commit(identity(), book.clone(), outbox(), record).expect("it is saved");
@@ -633,18 +634,8 @@ impl World {
         Self { home: tempfile::tempdir().expect("a temporary folder"), folder, state, journal }
     }
 
-    /// Another test of this process may start a program at the same moment, and until that has
-    /// become one it holds copies of our descriptors, the lock among them.
     fn open(&self) -> Store {
-        for _ in 0..200 {
-            match Store::open(&self.folder) {
-                Err(failure) if failure.kind == Kind::Busy => {
-                    std::thread::sleep(std::time::Duration::from_millis(10));
-                }
-                opened => return opened.expect("nobody else holds the lock"),
-            }
-        }
-        panic!("the lock stays held");
+        open(&self.folder).expect("nobody else holds the lock")
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -788,6 +779,18 @@ impl Place {
         }
         Some(elsewhere)
     }
+}
+
+/// Opens a world. Another test of this process may start a program at the same moment, and until
+/// that has become one it holds copies of our descriptors, the lock among them.
+fn open(folder: &Path) -> Result<Store, Failure> {
+    for _ in 0..5_000 {
+        match Store::open(folder) {
+            Err(failure) if failure.kind == Kind::Busy => thread::sleep(Duration::from_millis(1)),
+            opened => return opened,
+        }
+    }
+    panic!("the lock of `{}` stays held", folder.display());
 }
 
 #[track_caller]
