@@ -7,6 +7,7 @@ use std::io::{ErrorKind, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use clap::{CommandFactory as _, Parser as _};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use serde_json::json;
 
 use crate::cli::{Cli, Command, Options};
@@ -31,6 +32,9 @@ pub fn invoke(arguments: &[OsString], environment: BTreeMap<OsString, OsString>)
         Ok(cli) => cli,
         Err(error) => return usage(&error, arguments),
     };
+    // A core dump would hold the secrets; where the limit can't be set the run goes on.
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = setrlimit(Resource::Core, none);
     start_log(&cli.options, &environment);
     let options = &cli.options;
     // A bug must end with its own code and leave the state alone, not with whatever a panic does.

@@ -86,6 +86,7 @@ impl Exchange for Paper {
         let mut limit = self.limit(want, self.interval.newest_closed(clock::now()));
         let mut seen = self.ask(&Leg::BOTH, limit, outside)?;
         let patience = Deadline::after(PATIENCE);
+        let mut asked_again = false;
         loop {
             let [numerator, denominator] = seen.as_slice() else {
                 unreachable!("two legs were asked for")
@@ -93,8 +94,10 @@ impl Exchange for Paper {
             let now = numerator.at.min(denominator.at);
             let newest = self.interval.newest_closed(now);
             let later = self.interval.newest_closed(numerator.at.max(denominator.at));
-            if newest != later && !patience.has_passed() {
-                // A candle ended between the two answers: the same question again has one answer.
+            if newest != later && !asked_again {
+                // A candle ended between the two answers: asked again, both are after its end.
+                // Once only, because two servers' clocks may differ for good.
+                asked_again = true;
                 seen = self.ask(&Leg::BOTH, limit, outside)?;
                 continue;
             }
