@@ -189,8 +189,10 @@ fn start_log(options: &Options, environment: &BTreeMap<OsString, OsString>) {
 /// Wrong usage, or a request for help: clap's text, and JSON where that was asked for.
 fn usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
     if error.use_stderr() && arguments.iter().any(|argument| argument == "--json") {
-        let message = error.kind().to_string();
-        print_line(&error_json(2, "usage", &message, "see `ouroboros --help`").to_string());
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let message = first.strip_prefix("error: ").unwrap_or(first);
+        print_line(&error_json(2, "usage", message, "see `ouroboros --help`").to_string());
     }
     // Nothing can be done about a help text that can't be shown.
     let _ = error.print();

@@ -39,8 +39,8 @@ pub struct Options {
     #[arg(long, global = true, value_name = "PATH")]
     pub candles: Option<PathBuf>,
 
-    /// Where the state is kept [default: $`STATE_DIRECTORY`, `STATE_DIR`, ./state]
-    #[arg(long, global = true, value_name = "DIR")]
+    /// Where the state is kept
+    #[arg(long, global = true, value_name = "DIR", help = STATE_DIR_HELP)]
     pub state_dir: Option<PathBuf>,
 
     /// Where variables are read from; the environment wins over it [default: ./.env if there is one]
@@ -96,11 +96,14 @@ pub enum Command {
     Man,
 }
 
+const STATE_DIR_HELP: &str =
+    "Where the state is kept [default: $STATE_DIRECTORY, STATE_DIR, ./state]";
+
 const EXAMPLES: &str = "Examples:
   ouroboros --dry-run --candles demo    one step on the built-in sample, offline
   ouroboros --dry-run                   one step of paper trading on live candles
   ouroboros status                      what is held and what came of it
-  ouroboros -q --env-file /etc/ouroboros/BTC-ETH.env   for a crontab: silent unless something is wrong
+  ouroboros -q --env-file BTC-ETH.env   for a crontab: silent unless something is wrong
 
 Variables are read from the environment and from .env; see .env.example and the README.
 Exit codes: 0 done, 2 usage, 65 not trusted, 69 unreachable, 70 bug, 74 storage, 75 try later,
