@@ -9,7 +9,7 @@ use crate::config::{Config, Mode};
 use crate::failure::Failure;
 use crate::report::state_name;
 use crate::store::outside::Outside;
-use crate::store::{State, read_halt};
+use crate::store::{State, read_halt, recent_records};
 use crate::trading::book::{Book, HaltedBy, Holding};
 use crate::trading::money::Quantity;
 use crate::trading::time::Timestamp;
@@ -24,8 +24,13 @@ pub fn status(config: &Config, now: Timestamp) -> Result<Answer, Failure> {
     let new_book = Book::open(config.opening_balance);
     let book = state.as_ref().map_or(&new_book, |state| &state.book);
     let halted = read_halt(&folder)?.or(book.halt.as_ref().map(|halt| halt.reason.clone()));
-    let record = state.as_ref().map(State::newest_record).unwrap_or_default();
-    let json = to_json(config, book, halted.as_deref(), &record["result"]);
+    let records = match &state {
+        Some(state) => recent_records(&folder, state)?,
+        None => Vec::new(),
+    };
+    let decisions = records.iter().map(|record| &record["result"]);
+    let last = decisions.into_iter().find(|result| result.is_object()).unwrap_or(&Value::Null);
+    let json = to_json(config, book, halted.as_deref(), last);
 
     let pair = &config.pair;
     let quote = pair.quote();
@@ -47,9 +52,9 @@ pub fn status(config: &Config, now: Timestamp) -> Result<Answer, Failure> {
         let _ = write!(text, "\n  cost         {} {quote}", holding.cost);
     }
     text.push_str("\npending        none");
-    let last = book.last_candle.map_or_else(|| "none".to_owned(), |candle| candle.to_string());
-    let _ = write!(text, "\nlast candle    {last}");
-    if let Some(why) = record["result"]["why"].as_str() {
+    let candle = book.last_candle.map_or_else(|| "none".to_owned(), |candle| candle.to_string());
+    let _ = write!(text, "\nlast candle    {candle}");
+    if let Some(why) = last["why"].as_str() {
         let _ = write!(text, "\nlast decision  {why}");
     }
     let _ = write!(text, "\npaper balance  {} {quote}", book.cash);

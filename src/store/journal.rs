@@ -114,6 +114,17 @@ pub(crate) fn tail(path: &Path, newest: Option<&Line>) -> anyhow::Result<Tail> {
     }
 }
 
+/// The lines at the end of the file, newest first; the first of them may be cut and is left out.
+pub(crate) fn recent(path: &Path) -> anyhow::Result<Vec<Line>> {
+    let Some(file) = atomic::open_own(path, File::options().read(true))? else {
+        return Ok(Vec::new());
+    };
+    let (end, _) =
+        last_bytes(file).with_context(|| format!("failed to read `{}`", path.display()))?;
+    let lines = end.rsplit(|byte| *byte == b'\n');
+    Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
+}
+
 /// Appends the state's newest line where it is missing. Not synced: the state has it too, and
 /// [`sync`] comes before the state forgets it.
 pub(crate) fn complete(path: &Path, tail: Tail, newest: &Line) -> anyhow::Result<Tail> {

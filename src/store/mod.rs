@@ -69,14 +69,6 @@ pub struct Message {
     pub text: String,
 }
 
-impl State {
-    /// The newest record of the journal.
-    #[must_use]
-    pub fn newest_record(&self) -> serde_json::Value {
-        serde_json::from_str(self.newest.record.get()).unwrap_or_default()
-    }
-}
-
 impl Default for Outbox {
     fn default() -> Self {
         Self { next: 1, waiting: Vec::new() }
@@ -230,6 +222,17 @@ pub fn peek(folder: &Path) -> Result<Option<State>, Failure> {
             Err(_) => before = Some(bytes),
         }
     }
+}
+
+/// The newest records of the journal, newest first, as far as a look at its end shows them. For
+/// people; nothing is decided on them.
+///
+/// **Errors**: the journal can't be read.
+pub fn recent_records(folder: &Path, state: &State) -> Result<Vec<serde_json::Value>, Failure> {
+    let older = journal::recent(&folder.join(JOURNAL)).map_err(refused_or_failed)?;
+    // The state's own line may not have reached the journal yet; then it is the newest.
+    let lines = std::iter::once(state.newest.clone()).chain(older);
+    Ok(lines.filter_map(|line| serde_json::from_str(line.record.get()).ok()).collect())
 }
 
 /// Asks for a halt without the lock, so that a run that is under way sees it too.
