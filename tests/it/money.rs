@@ -47,7 +47,7 @@ proptest! {
     }
 
     #[test]
-    fn a_fee_is_the_exact_one_rounded_up(units in 0..=EVERYDAY_UNITS, fee in basis_points()) {
+    fn a_fee_is_the_exact_one_rounded_up(units in units(), fee in basis_points()) {
         let (quantity, amount) = (quantity_of(units), amount_of(units));
         let share = Exact::of(fee.value()).times(&Exact::of("0.0001"));
         let exact = Exact::of(quantity.value()).times(&share);
@@ -103,7 +103,7 @@ proptest! {
     // --- quantities and steps ------------------------------------------------------------------
 
     #[test]
-    fn a_quantity_is_rounded_down_to_its_step(units in 0..=EVERYDAY_UNITS, step in step()) {
+    fn a_quantity_is_rounded_down_to_its_step(units in units(), step in step()) {
         let floored = quantity_of(units).floor_to(step).expect("everyday numbers fit");
         let step = units_of(step.value());
         prop_assert_eq!(units_of(floored.value()), units / step * step);
@@ -111,7 +111,7 @@ proptest! {
 
     #[test]
     fn what_a_budget_buys_costs_no_more_and_one_more_step_would(
-        budget in 0..=EVERYDAY_UNITS,
+        budget in units(),
         price in price(),
         step in step(),
     ) {
@@ -205,8 +205,8 @@ proptest! {
 
     #[test]
     fn a_profit_is_what_came_back_less_what_was_paid(
-        received in 0..=EVERYDAY_UNITS,
-        paid in 0..=EVERYDAY_UNITS,
+        received in units(),
+        paid in units(),
         before in -EVERYDAY_UNITS..=EVERYDAY_UNITS,
     ) {
         let profit = Profit::of(amount_of(received), amount_of(paid)).expect("they fit");
@@ -293,6 +293,18 @@ proptest! {
     }
 }
 
+#[test]
+fn a_quotient_that_was_rounded_up_buys_no_more_than_the_budget_pays() {
+    // 23.7 / 7.9...01 is 3 less 4e-29, which 28 digits can't tell from 3.
+    let price = Price::new(decimal("7.9000000000000000000000000001")).expect("a price");
+    let budget = as_amount(decimal("23.7"));
+    for (step, expected) in [("0.00000001", "2.99999999"), ("0.5", "2.5"), ("1", "2"), ("3", "0")] {
+        let step = LotStep::new(decimal(step)).expect("a step");
+        let expected = as_quantity(decimal(expected));
+        assert_eq!(Quantity::bought_with(budget, price, step), Ok(expected));
+    }
+}
+
 // --- orders ------------------------------------------------------------------------------------
 
 proptest! {
@@ -353,7 +365,7 @@ proptest! {
         terms in terms(),
         rules in rules(),
         touch in price(),
-        units in 0..=EVERYDAY_UNITS,
+        units in units(),
     ) {
         let available = quantity_of(units);
         let step = units_of(rules.step.value());
@@ -903,7 +915,13 @@ fn price() -> impl Strategy<Value = Price> {
 }
 
 fn quantity() -> impl Strategy<Value = Quantity> {
-    (0..=EVERYDAY_UNITS, 0..40_u32).prop_map(|(units, shift)| quantity_of(units >> shift))
+    units().prop_map(quantity_of)
+}
+
+/// The smallest units of anything: from none to those of a million coins, the few and the many
+/// alike.
+fn units() -> impl Strategy<Value = i128> {
+    (0..=EVERYDAY_UNITS, 0..47_u32).prop_map(|(units, shift)| units >> shift)
 }
 
 /// As configured: less than the whole, with at most four decimals.
@@ -1199,5 +1217,5 @@ fn digits_as_at_school_are_right() {
 const SMALLEST: &str = "0.00000001";
 /// One coin, in its smallest units.
 const UNIT: i128 = 100_000_000;
-/// A million coins: more than any trade here.
+/// A million coins.
 const EVERYDAY_UNITS: i128 = 1_000_000 * UNIT;
