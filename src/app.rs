@@ -69,6 +69,9 @@ fn dispatch(
         _ => {}
     }
 
+    // Signals are caught from the first moment on, but for a question: Ctrl-C answers that.
+    let asks = matches!(cli.command, Some(Command::Flatten { yes: false }));
+    let stop = (!asks).then(Stop::on_signals);
     let config = Config::load(options, environment)?;
     let touches = !matches!(cli.command, Some(Command::Status));
     if touches {
@@ -77,14 +80,11 @@ fn dispatch(
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
-    if let Some(Command::Flatten { yes: false }) = &cli.command {
-        // Asked before signals are caught, so that Ctrl-C is an answer.
-        if !flatten::is_meant(&config)? {
-            let text = "nothing was done".to_owned();
-            return Ok(Some(Answer { text, json: json!({ "action": "hold" }) }));
-        }
+    if asks && !flatten::is_meant(&config)? {
+        let text = "nothing was done".to_owned();
+        return Ok(Some(Answer { text, json: json!({ "action": "hold" }) }));
     }
-    let stop = Stop::on_signals();
+    let stop = stop.unwrap_or_else(Stop::on_signals);
     let now = clock::now();
     let is_quiet = options.quiet && !options.json;
     match &cli.command {

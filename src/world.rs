@@ -68,7 +68,7 @@ impl World {
     /// **Errors**: it can't be read or trusted, or belongs to another pair, timeframe or recording.
     pub fn load(&mut self, config: &Config) -> Result<Past, Failure> {
         let Some(state) = self.store.load()? else {
-            self.outside.memory.delivered = 0;
+            self.outside.forget_other_book(&Outbox::default());
             return Ok(Past {
                 book: Book::open(config.opening_balance),
                 outbox: Outbox::default(),
@@ -76,11 +76,7 @@ impl World {
             });
         };
         check_identity(state, config)?;
-        // A number beyond what the book has told belongs to another book: one that was moved away,
-        // or was put back from a backup. A repeat is allowed, a loss is not.
-        if self.outside.memory.delivered >= state.outbox.next {
-            self.outside.memory.delivered = 0;
-        }
+        self.outside.forget_other_book(&state.outbox);
         let fingerprint = self.exchange.fingerprint(state.book.last_candle);
         if state.identity.candles != fingerprint {
             return Err(Failure::configuration(

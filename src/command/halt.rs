@@ -10,32 +10,30 @@ use crate::store;
 use crate::trading::time::Timestamp;
 use crate::world::{self, World};
 
-/// Asks for the halt first, without the lock, and then makes it part of the state.
+/// Makes the halt part of the state; while a run holds the lock, asks for it beside the state.
 ///
-/// **Errors**: the request could not be written, or the state can't be trusted. A run that holds
-/// the lock is no error: it sees the request before it would trade, and the next run records it.
+/// **Errors**: the state can't be read, trusted or written, or belongs to another pair. A run that
+/// holds the lock is no error: it sees the request before it would trade, and the next run records
+/// it.
 pub fn halt(config: &Config, reason: &[String], now: Timestamp) -> Result<Answer, Failure> {
     let reason = match reason.join(" ").trim() {
         "" => "asked for by hand".to_owned(),
         words => words.chars().filter(|c| !c.is_control()).take(MOST_REASON).collect(),
     };
-    // Another pair's book must not be halted by mistake.
-    world::peek(config)?;
-    store::ask_to_halt(&world::folder(config)?, &reason)?;
     let text = match World::open(config, &Http::for_nothing()?) {
         Ok(mut world) => {
             let past = world.load(config)?;
-            if past.book.halt.is_some() {
-                world.store.forget_halt()?;
-            } else {
+            if past.book.halt.is_none() {
                 world.halt(config, &past, reason.clone(), now)?;
             }
-            "halted: no new order leaves until `ouroboros resume`".to_owned()
+            "halted: no new order leaves until `ouroboros resume`"
         }
         Err(failure) if failure.kind == Kind::Busy => {
-            "halted: a run is under way; if it has not traded yet it will not, and neither will any other until \
-             `ouroboros resume`"
-                .to_owned()
+            // Another pair's book must not be halted by mistake.
+            world::peek(config)?;
+            store::ask_to_halt(&world::folder(config)?, &reason)?;
+            "halted: a run is under way; if it has not traded yet it will not, and neither will any \
+             other until `ouroboros resume`"
         }
         Err(failure) => return Err(failure),
     };

@@ -136,9 +136,9 @@ impl Binance {
         let requests = paths.iter().map(|(path, query)| Request::get(self.url(path, query)));
         let deadline = self.deadline.within(ONE_QUESTION);
         let answers = self.http.ask(requests.collect(), deadline);
-        self.http.stop().check(NOTHING_DONE)?;
 
-        // A wish for silence among the answers counts more than whatever else went wrong.
+        // A wish for silence among the answers counts more than whatever else went wrong, and is
+        // remembered even by a run that was told to stop.
         let weights = answers.iter().flatten().filter_map(|answer| answer.used_weight);
         if let Some(weight) = weights.max() {
             outside.memory.used_weight = Some(weight);
@@ -148,6 +148,7 @@ impl Binance {
         if let Some(longest) = silence.max_by_key(|answer| silent_until(answer)) {
             return Err(self.note_ban(longest, outside));
         }
+        self.http.stop().check(NOTHING_DONE)?;
         let mut good = Vec::new();
         for (answer, (path, query)) in answers.into_iter().zip(paths) {
             let asked = format!("{} was asked for {path}?{query}", self.host());

@@ -205,11 +205,9 @@ fn send(client: &Client, request: Request, deadline: Deadline) -> anyhow::Result
     let used_weight =
         header(headers, "x-mbx-used-weight-1m").and_then(|weight| weight.parse().ok());
     let mut answer = Answer { status, date, received, retry_after, used_weight, body: Vec::new() };
-    match body(response, deadline) {
-        Ok(body) => answer.body = body,
-        // The wish for silence is in the headers; it holds even if the rest broke off.
-        Err(error) if answer.wants_silence() => log::debug!("{error:#}"),
-        Err(error) => return Err(error),
+    // A wish for silence is in the headers; it holds whatever becomes of the body.
+    if !answer.wants_silence() {
+        answer.body = body(response, deadline)?;
     }
     Ok(answer)
 }

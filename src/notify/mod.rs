@@ -103,7 +103,7 @@ fn tell_chat(
             break;
         }
         // Remembered at once: a repeat after a kill is visible by its number, but not nice.
-        outside.memory.delivered = batch.last;
+        outside.remember_delivery(batch.last);
         outside.save();
     }
 
@@ -133,22 +133,22 @@ fn tell_chat(
 }
 
 /// Messages that go out as one.
-struct Batch {
+struct Batch<'a> {
     text: String,
-    last: u64,
+    last: &'a Message,
 }
 
 /// As many messages in each as Telegram takes, in order.
-fn batches(waiting: &[&Message]) -> Vec<Batch> {
-    let mut batches: Vec<Batch> = Vec::new();
+fn batches<'a>(waiting: &[&'a Message]) -> Vec<Batch<'a>> {
+    let mut batches: Vec<Batch<'a>> = Vec::new();
     for message in waiting {
         let text = format!("#{} {}", message.number, message.text);
         match batches.last_mut() {
             Some(batch) if batch.text.len() + text.len() + 2 <= telegram::MOST_TEXT => {
                 batch.text = format!("{}\n\n{text}", batch.text);
-                batch.last = message.number;
+                batch.last = message;
             }
-            _ => batches.push(Batch { text, last: message.number }),
+            _ => batches.push(Batch { text, last: message }),
         }
     }
     batches

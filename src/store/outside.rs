@@ -8,7 +8,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use sha2::{Digest as _, Sha256};
+
 use super::atomic::{self, Durability};
+use super::journal::hex;
+use super::{Message, Outbox};
 use crate::trading::market::SymbolRules;
 use crate::trading::time::Timestamp;
 
@@ -39,6 +43,8 @@ pub struct Memory {
     pub failures: BTreeMap<String, OngoingFailure>,
     /// The number of the last message delivered.
     pub delivered: u64,
+    /// A hash of its text, so that another book's message of that number is not taken for it.
+    pub delivered_hash: Option<String>,
     /// Until when (local clock) Telegram asked for silence.
     pub telegram_until: Option<String>,
 }
@@ -106,9 +112,30 @@ impl Outside {
         };
         let mut bytes = serde_json::to_vec_pretty(&self.memory).expect("it is plain JSON");
         bytes.push(b'\n');
-        match atomic::replace(&self.folder, FILE, &bytes, durability) {
+        // A world that could not be opened may have no folder yet; what was told is remembered
+        // there all the same, or it would be told again every time.
+        let saved = super::make_folder(&self.folder)
+            .and_then(|()| atomic::replace(&self.folder, FILE, &bytes, durability));
+        match saved {
             Ok(()) => self.saved = self.memory.clone(),
             Err(error) => log::warn!("what is not money was not saved: {error:#}"),
+        }
+    }
+
+    /// Remembers that this message and all before it were delivered.
+    pub fn remember_delivery(&mut self, message: &Message) {
+        self.memory.delivered = message.number;
+        self.memory.delivered_hash = Some(text_hash(message));
+    }
+
+    /// Forgets what was delivered if it was another book's: one that was moved away, or that was
+    /// put back from a backup. A repeat is allowed, a loss is not.
+    pub fn forget_other_book(&mut self, outbox: &Outbox) {
+        let delivered = self.memory.delivered;
+        let ours = outbox.waiting.iter().find(|message| message.number == delivered);
+        let differs = ours.is_some_and(|it| self.memory.delivered_hash != Some(text_hash(it)));
+        if differs || delivered >= outbox.next {
+            self.memory.delivered = 0;
         }
     }
 
@@ -123,6 +150,10 @@ impl Outside {
     pub fn telegram_until(&self, now: Timestamp) -> Option<Timestamp> {
         later(self.memory.telegram_until.as_deref()?, now)
     }
+}
+
+fn text_hash(message: &Message) -> String {
+    hex(&Sha256::digest(&message.text))
 }
 
 /// The moment, if it lies ahead but not absurdly far: a clock that was set back by years must not

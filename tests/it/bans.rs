@@ -79,6 +79,18 @@ fn what_needs_no_network_works_during_a_ban() {
 }
 
 #[test]
+fn a_ban_is_kept_by_a_run_that_was_told_to_stop() {
+    let desk = Desk::entry_ahead();
+    desk.server.fault("klines BTCUSDT", Fault::limit(418, Some("600")));
+    desk.server.fault("klines ETHUSDT", Fault::Silence);
+    let run = desk.run().start();
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    run.signal(rustix::process::Signal::TERM);
+    assert_eq!(run.wait().code, 75);
+    expect_no_request(&desk);
+}
+
+#[test]
 fn a_limit_says_until_when() {
     let desk = Desk::entry_ahead();
     desk.server.fault("klines", Fault::limit(418, Some("259200")));

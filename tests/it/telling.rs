@@ -52,6 +52,38 @@ fn a_run_without_news_tells_nothing() {
 }
 
 #[test]
+fn a_book_that_is_put_back_tells_what_waits_in_it() {
+    let desk = Desk::new(spreads("20 20 20 21"));
+    desk.server.fault("/bot", Fault::status(500));
+    let _ = telling(&desk).expect_exit(0);
+    let (world, shelf) = (desk.state().join("paper"), desk.cwd().join("shelf"));
+    std::fs::create_dir(&shelf).expect("a folder");
+    let book = ["state.json", "journal.jsonl"];
+    for name in book {
+        std::fs::rename(world.join(name), shelf.join(name)).expect("moved away");
+    }
+    // Another book with messages of the same numbers, and these are delivered.
+    desk.server.heal();
+    let _ = telling(&desk).env("TRADE_AMOUNT_USDT", "100").expect_exit(0);
+    desk.server.forget();
+    for name in book {
+        std::fs::rename(shelf.join(name), world.join(name)).expect("put back");
+    }
+    let _ = telling(&desk).expect_exit(0);
+    let told = desk.server.told().join("\n");
+    assert!(told.contains("#1 ") && told.contains("#2 ") && told.contains("149."), "{told}");
+}
+
+#[test]
+fn a_failure_before_there_is_a_folder_is_told_once() {
+    let desk = Desk::new(spreads("20 20 20 21"));
+    for _ in 0..3 {
+        let _ = telling(&desk).args(["--candles", "nowhere"]).expect_exit(65);
+    }
+    assert_eq!(desk.server.told().len(), 1, "{:?}", desk.server.told());
+}
+
+#[test]
 fn nobody_is_told_without_a_bot() {
     let desk = Desk::new(spreads("20 20 20 21"));
     let _ = desk.run().env("TELEGRAM_API_URL", desk.server.url()).expect_exit(0);
