@@ -275,10 +275,12 @@ impl Settings {
         Ok(())
     }
 
-    /// Names in the file that are nearly one of ours: a limit that is misspelt does not bind.
+    /// Names that are nearly one of ours: a limit that is misspelt does not bind.
     pub(super) fn misspelt(&self) -> Vec<String> {
-        let names = self.file.keys().filter(|name| !VARIABLES.iter().any(|it| it.name == *name));
+        let environment = self.environment.keys().filter_map(|name| name.to_str());
+        let names = self.file.keys().map(String::as_str).chain(environment);
         names
+            .filter(|name| !VARIABLES.iter().any(|it| it.name == *name))
             .filter_map(|name| {
                 let meant =
                     VARIABLES.iter().find(|it| strsim::damerau_levenshtein(it.name, name) <= 2)?;

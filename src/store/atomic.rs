@@ -107,7 +107,9 @@ pub(crate) fn open_own(
     let (owner, us) = (meta.uid(), rustix::process::geteuid().as_raw());
     ensure!(
         owner == us,
-        Distrusted(format!("`{shown}` belongs to user {owner}, not to user {us} who runs this"))
+        Distrusted(format!(
+            "`{shown}` belongs to user {owner}, not to user {us} who runs this; run it as that user, by `sudo -u`"
+        ))
     );
     Ok(Some(file))
 }
