@@ -23,6 +23,9 @@ mod damage;
 mod dumps;
 /// The `.env` file, read literally.
 mod envfile;
+/// The simulated exchange.
+#[path = "../exchange/mod.rs"]
+mod exchange;
 /// Quantities, costs, fees and balances to the last digit.
 mod fills;
 /// The user's switch: halt, resume, flatten.
