@@ -1,5 +1,8 @@
 //! What one step costs: the real release binary against a TLS server on this machine.
 //!
+//! First a step without a trade on paper, then a live one that enters: behind the TLS of the second stands the simulated
+//! exchange of the tests.
+//!
 //! `cargo bench` prints a table of figures with the bars they should stay under, then the same step by the usual Python
 //! stack (`peer.py`) beside it. A slow figure is printed, not punished: only a step that fails ends the bench with 1.
 //! `cargo bench -- --no-peer` leaves Python out.
@@ -21,6 +24,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
+
+#[path = "../tests/exchange/mod.rs"]
+mod exchange;
+
+use exchange::{Exchange, Setup};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -85,6 +93,8 @@ fn bench(with_peer: bool) -> Result<()> {
     row("connections", median(&seen, |seen| as_f64(seen.1)), "", Some(2.0));
     row("size of the binary", as_f64(fs::metadata(binary)?.len()) / 1e6, "MB", Some(4.5));
 
+    order(binary, folder.path())?;
+
     if with_peer {
         println!();
         match Peer::install(folder.path())? {
@@ -92,6 +102,56 @@ fn bench(with_peer: bool) -> Result<()> {
             Err(reason) => println!("The same step with ccxt and pandas: not measured, {reason}."),
         }
     }
+    Ok(())
+}
+
+/// The table of a live start that enters.
+fn order(binary: &Path, folder: &Path) -> Result<()> {
+    let front = Front::serve(folder)?;
+    let line = DelayLine::before(front.address)?;
+    let entry = Entry::prepare(binary, folder, &front)?;
+    println!(
+        "\nOne live step that buys: the same with key, account, orders, prices and rules, and one order.\n"
+    );
+    println!("{:<44} {:>12} {:>12} {:>8}", "figure", "measured", "bar", "of bar");
+    match entry.instructions(front.address) {
+        Some(instructions) => row("instructions (callgrind)", instructions / 1e6, "M", None),
+        None => println!("{:<44} not measured", "instructions (callgrind)"),
+    }
+    let runs = (0..RUNS)
+        .map(|_| {
+            let mut command = Command::new(std::env::current_exe()?);
+            command.arg(METER).arg(binary);
+            entry.measure(|| measured(entry.command(&mut command, front.address)))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    row("peak memory", median(&runs, |(run, _)| run.peak_kib) / 1024.0, "MiB", None);
+    row("CPU time, user and system", median(&runs, |(run, _)| run.cpu_ms), "ms", None);
+    row("wall time, no delay", median(&runs, |(run, _)| run.wall_ms), "ms", None);
+
+    let rtt_ms = RTT.as_secs_f64() * 1e3;
+    let delayed = (0..RUNS)
+        .map(|_| {
+            line.forget();
+            let (begin, seen) = entry.measure(|| {
+                let begin = Instant::now();
+                let output = entry.command(&mut Command::new(binary), line.address).output()?;
+                if output.status.success() { Ok(begin) } else { Err(failed(&output)) }
+            })?;
+            // The answer still has to travel back.
+            let answered = front.answered().ok_or("no order was answered")? + RTT / 2;
+            let wall_ms = answered.duration_since(begin).as_secs_f64() * 1e3;
+            Ok((wall_ms / rtt_ms, line.round_trips(), line.connections(), seen))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let name = "order acknowledged behind a line of 50 ms";
+    row(name, median(&delayed, |seen| seen.0), "RTT", Some(4.4));
+    let least = delayed.iter().map(|seen| seen.0).fold(f64::INFINITY, f64::min);
+    row("the same, least of all runs", least, "RTT", Some(4.4));
+    row("sequential round trips", median(&delayed, |seen| as_f64(seen.1)), "", Some(4.0));
+    row("requests", median(&delayed, |seen| as_f64(seen.3.requests)), "", Some(25.0));
+    row("their weight", median(&delayed, |seen| as_f64(seen.3.weight)), "", Some(200.0));
+    row("connections", median(&delayed, |seen| as_f64(seen.2)), "", None);
     Ok(())
 }
 
@@ -229,6 +289,118 @@ impl Step<'_> {
             .env("SSL_CERT_FILE", self.folder.join(CA_FILE))
             .stdin(Stdio::null())
     }
+}
+
+/// A live start that finds a book of an earlier candle, nothing open, and an entry.
+struct Entry<'a> {
+    binary: &'a Path,
+    folder: &'a Path,
+    front: &'a Front,
+}
+
+/// What the exchange counted in one start.
+struct Counted {
+    requests: u64,
+    weight: u64,
+}
+
+impl<'a> Entry<'a> {
+    /// Makes the book that every start begins from.
+    fn prepare(binary: &'a Path, folder: &'a Path, front: &'a Front) -> Result<Self> {
+        let entry = Self { binary, folder, front };
+        // An exchange that is a minute behind, as far as the program lets it be.
+        while SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs() % 60 >= 57 {
+            thread::sleep(Duration::from_millis(500));
+        }
+        let exchange = entry.exchange(-58_000, ["20"; 30]);
+        let output = entry.command(&mut Command::new(binary), front.address).output()?;
+        if !output.status.success() {
+            return Err(failed(&output));
+        }
+        drop(exchange);
+        // That clock was made up: the next start would stamp its questions by it.
+        fs::remove_file(entry.state().join("live/outside.json"))?;
+        fs::rename(entry.state(), folder.join("book"))?;
+        Ok(entry)
+    }
+
+    fn state(&self) -> PathBuf {
+        self.folder.join("state-live")
+    }
+
+    /// An account in which nothing has happened, behind the TLS.
+    fn exchange<const N: usize>(&self, offset_ms: i64, ratios: [&str; N]) -> Exchange {
+        let exchange = Exchange::start(Setup::default());
+        exchange.with(|world| {
+            world.offset_ms = offset_ms;
+            world.set_spreads(&ratios);
+        });
+        self.front.put_before(&exchange);
+        exchange
+    }
+
+    /// One start from the same book upon a new exchange; it must have bought.
+    fn measure<T>(&self, start: impl FnOnce() -> Result<T>) -> Result<(T, Counted)> {
+        let (state, book) = (self.state(), self.folder.join("book"));
+        if state.exists() {
+            fs::remove_dir_all(&state)?;
+        }
+        for folder in [&state, &state.join("live")] {
+            fs::create_dir(folder)?;
+        }
+        for name in ["state.json", "journal.jsonl", "lock"] {
+            fs::copy(book.join("live").join(name), state.join("live").join(name))?;
+        }
+        // What was written and removed here must not wait for the disk in the step's own fsync.
+        rustix::fs::sync();
+        let mut ratios = ["20"; 30];
+        ratios[29] = "21";
+        let exchange = self.exchange(0, ratios);
+        let measured = start()?;
+        exchange.with(|world| {
+            let bought = world.orders.iter().filter(|order| order.status == "FILLED").count();
+            if bought != 1 || world.posts() != 1 {
+                return Err("the live step did not buy once".into());
+            }
+            let requests = u64::try_from(world.log.len())?;
+            let weight = world.log.iter().map(|logged| logged.weight).sum();
+            Ok((measured, Counted { requests, weight }))
+        })
+    }
+
+    /// Instructions of one start, if they can be counted.
+    fn instructions(&self, server: SocketAddr) -> Option<f64> {
+        let mut command = Command::new("valgrind");
+        command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(self.binary);
+        let counted = self.measure(|| Ok(self.command(&mut command, server).output().ok()));
+        let Ok((Some(output), _)) = counted else { return None };
+        let text = String::from_utf8_lossy(&output.stderr);
+        let mut lines = text.lines();
+        lines.find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok())
+    }
+
+    fn command<'c>(&self, command: &'c mut Command, server: SocketAddr) -> &'c mut Command {
+        let (key, secret) = self.front.credentials();
+        command
+            .arg("--state-dir")
+            .arg(self.state())
+            .current_dir(self.folder)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("DRY_RUN", "false")
+            .env("TIMEFRAME", "1m")
+            .env("BINANCE_BASE_URL", format!("https://localhost:{}", server.port()))
+            .env("BINANCE_API_KEY", key)
+            .env("BINANCE_API_SECRET", secret)
+            .env("RECV_WINDOW_MS", "60000") // under valgrind an order would come too late
+            .env("SSL_CERT_FILE", self.folder.join(CA_FILE))
+            .stdin(Stdio::null())
+    }
+}
+
+fn failed(output: &std::process::Output) -> Box<dyn Error> {
+    let text = String::from_utf8_lossy(&output.stderr);
+    format!("the live step ended with {}: {text}", output.status).into()
 }
 
 /// The ccxt and pandas script in a virtual environment of its own.
@@ -427,6 +599,94 @@ impl Market {
 
     fn forget(&self) {
         *self.requests.lock().expect(UNPOISONED) = 0;
+    }
+}
+
+/// TLS before a simulated exchange that speaks plain HTTP.
+struct Front {
+    address: SocketAddr,
+    behind: Arc<Mutex<Behind>>,
+}
+
+#[derive(Default)]
+struct Behind {
+    address: Option<SocketAddr>,
+    credentials: (String, String),
+    /// When the answer to the last order left.
+    answered: Option<Instant>,
+}
+
+impl Front {
+    fn serve(folder: &Path) -> Result<Self> {
+        let tls = certificates(&folder.join(CA_FILE))?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let behind = Arc::new(Mutex::new(Behind::default()));
+        let shared = Arc::clone(&behind);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (behind, tls) = (Arc::clone(&shared), Arc::clone(&tls));
+                thread::spawn(move || pass_on(stream, tls, &behind).ok());
+            }
+        });
+        Ok(Self { address, behind })
+    }
+
+    fn put_before(&self, exchange: &Exchange) {
+        let address = exchange.url().trim_start_matches("http://").parse().ok();
+        let credentials = (exchange.key(), exchange.secret());
+        *self.behind.lock().expect(UNPOISONED) = Behind { address, credentials, answered: None };
+    }
+
+    fn credentials(&self) -> (String, String) {
+        self.behind.lock().expect(UNPOISONED).credentials.clone()
+    }
+
+    fn answered(&self) -> Option<Instant> {
+        self.behind.lock().expect(UNPOISONED).answered
+    }
+}
+
+/// Requests one after the other, each to its end, until the client goes away.
+fn pass_on(
+    stream: TcpStream,
+    tls: Arc<rustls::ServerConfig>,
+    behind: &Mutex<Behind>,
+) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let mut client = rustls::StreamOwned::new(rustls::ServerConnection::new(tls)?, stream);
+    let address = behind.lock().expect(UNPOISONED).address.ok_or("no exchange")?;
+    let mut server = TcpStream::connect(address)?;
+    server.set_nodelay(true)?;
+    loop {
+        let request = message(&mut client)?;
+        server.write_all(&request)?;
+        let answer = message(&mut server)?;
+        client.write_all(&answer)?;
+        client.flush()?;
+        if request.starts_with(b"POST /api/v3/order ") {
+            behind.lock().expect(UNPOISONED).answered = Some(Instant::now());
+        }
+    }
+}
+
+/// A head and as much of a body as it names.
+fn message(from: &mut impl Read) -> Result<Vec<u8>> {
+    let mut received = Vec::new();
+    let mut buffer = [0; 16384];
+    loop {
+        if let Some(end) = received.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&received[..end]).to_ascii_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+            let length: usize = length.map_or(Ok(0), |length| length.trim().parse())?;
+            if received.len() >= end + 4 + length {
+                return Ok(received);
+            }
+        }
+        match from.read(&mut buffer)? {
+            0 => return Err("the end".into()),
+            count => received.extend_from_slice(&buffer[..count]),
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use serde_json::json;
 
 use crate::cli::{Cli, Command, Options};
 use crate::clock;
-use crate::command::{Answer, flatten, halt, resume, status};
+use crate::command::resume::Resume;
+use crate::command::{Answer, audit, check, flatten, halt, resume, status};
 use crate::config::Config;
 use crate::exchange::http::Http;
 use crate::failure::{Failure, Kind};
@@ -40,31 +41,55 @@ pub fn invoke(arguments: &[OsString], environment: BTreeMap<OsString, OsString>)
     // A bug must end with its own code and leave the state alone, not with whatever a panic does.
     let done = catch_unwind(AssertUnwindSafe(|| dispatch(&cli, environment)));
     let failure = match done {
-        Ok(Ok(answer)) => return print_answer(options, answer),
+        Ok(Ok(Said { answer, failure: None })) => return print_answer(options, answer),
+        Ok(Ok(Said { answer, failure: Some(failure) })) => {
+            // The answer has the failure in it.
+            print_answer(options, answer);
+            log_failure(&failure);
+            return failure.kind.code();
+        }
         Ok(Err(failure)) => failure,
         Err(_) => bug(),
     };
-    print_failure(options, &failure);
+    log_failure(&failure);
+    if options.json {
+        print_line(&json!({ "error": failure.to_json() }).to_string());
+    }
     failure.kind.code()
 }
 
-fn dispatch(
-    cli: &Cli,
-    environment: BTreeMap<OsString, OsString>,
-) -> Result<Option<Answer>, Failure> {
+/// What a command has to say. A list of findings is an answer, and yet there may be a failure in it.
+struct Said {
+    answer: Option<Answer>,
+    failure: Option<Failure>,
+}
+
+impl From<Option<Answer>> for Said {
+    fn from(answer: Option<Answer>) -> Self {
+        Self { answer, failure: None }
+    }
+}
+
+impl From<Answer> for Said {
+    fn from(answer: Answer) -> Self {
+        Some(answer).into()
+    }
+}
+
+fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said, Failure> {
     let options = &cli.options;
     match &cli.command {
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "ouroboros", &mut script);
-            return Ok(Some(document(&script)));
+            return Ok(document(&script).into());
         }
         Some(Command::Man) => {
             let mut page = Vec::new();
             clap_mangen::Man::new(Cli::command())
                 .render(&mut page)
                 .map_err(|error| Failure::storage(&anyhow::Error::new(error)))?;
-            return Ok(Some(document(&page)));
+            return Ok(document(&page).into());
         }
         _ => {}
     }
@@ -73,24 +98,44 @@ fn dispatch(
     let asks = matches!(cli.command, Some(Command::Flatten { yes: false }));
     let stop = (!asks).then(Stop::on_signals);
     let config = Config::load(options, environment)?;
-    let touches = !matches!(cli.command, Some(Command::Status));
-    if touches {
+    let looks = matches!(cli.command, Some(Command::Audit | Command::Check | Command::Status));
+    let stops = matches!(cli.command, Some(Command::Halt { .. } | Command::Resume { .. }));
+    if !looks && !stops {
+        // Before anything is touched; what only looks or stops needs no key.
+        config.check_key()?;
+    }
+    if !looks {
         logging::add_file(&config.logs_dir);
     }
-    for warning in &config.warnings {
+    // Warnings are among what is found by a check.
+    let is_check = matches!(cli.command, Some(Command::Check));
+    for warning in config.warnings.iter().filter(|_| !is_check) {
         log::warn!("{warning}");
     }
     if asks && !flatten::is_meant(&config)? {
         let text = "nothing was done".to_owned();
-        return Ok(Some(Answer { text, json: json!({ "action": "hold" }) }));
+        return Ok(Answer { text, json: json!({ "action": "hold" }) }.into());
     }
     let stop = stop.unwrap_or_else(Stop::on_signals);
     let now = clock::now();
     let is_quiet = options.quiet && !options.json;
-    match &cli.command {
+    let done = match &cli.command {
+        Some(Command::Check) => {
+            let http = Http::new(config.extra_roots.as_deref(), stop)?;
+            let (answer, failure) = check::check(&config, &http, now);
+            return Ok(Said { answer: Some(answer), failure });
+        }
+        Some(Command::Audit) => audit::audit(&config).map(Some),
         Some(Command::Status) => status::status(&config, now).map(Some),
         Some(Command::Halt { reason }) => halt::halt(&config, reason, now).map(Some),
-        Some(Command::Resume) => resume::resume(&config, now).map(Some),
+        Some(Command::Resume { not_executed, new_book }) => {
+            let how = match (not_executed, new_book) {
+                (Some(id), _) => Resume::NotExecuted(id),
+                (None, true) => Resume::NewBook,
+                (None, false) => Resume::Lift,
+            };
+            resume::resume(&config, how, &stop, now).map(Some)
+        }
         Some(Command::Flatten { .. }) => {
             step(&config, &stop, now, run::flatten).map(|report| Some(answer(&report)))
         }
@@ -98,7 +143,8 @@ fn dispatch(
             let report = step(&config, &stop, now, run::run)?;
             Ok(Some(answer(&report)).filter(|_| !is_quiet))
         }
-    }
+    };
+    done.map(Said::from)
 }
 
 /// A step and the telling after it.
@@ -192,7 +238,9 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
         let text = error.to_string();
         let first = text.lines().next().unwrap_or_default();
         let message = first.strip_prefix("error: ").unwrap_or(first);
-        print_line(&error_json(2, "usage", message, "see `ouroboros --help`").to_string());
+        let hint = "see `ouroboros --help`";
+        let error = json!({ "code": 2, "kind": "usage", "message": message, "hint": hint });
+        print_line(&json!({ "error": error }).to_string());
     }
     // Nothing can be done about a help text that can't be shown.
     let _ = error.print();
@@ -207,19 +255,11 @@ fn print_answer(options: &Options, answer: Option<Answer>) -> u8 {
     0
 }
 
-fn print_failure(options: &Options, failure: &Failure) {
+fn log_failure(failure: &Failure) {
     log::error!("{failure}");
     if !failure.hint.is_empty() {
         log::error!("hint: {}", failure.hint);
     }
-    if options.json {
-        let Failure { kind, message, hint } = failure;
-        print_line(&error_json(kind.code(), kind.name(), message, hint).to_string());
-    }
-}
-
-fn error_json(code: u8, kind: &str, message: &str, hint: &str) -> serde_json::Value {
-    json!({ "error": { "code": code, "kind": kind, "message": message, "hint": hint } })
 }
 
 /// What was done is done, whether anybody reads of it or not: a full disk or a closed pipe at

@@ -69,6 +69,9 @@ pub enum Command {
     /// What is held, the last decision, profit and loss; touches nothing, needs no network
     #[command(after_help = STATUS_EXAMPLES)]
     Status,
+    /// Look at everything that a run needs, one line each, and say how to mend it
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check,
     /// Let no new order out until `resume`
     #[command(after_help = HALT_EXAMPLES)]
     Halt {
@@ -77,7 +80,14 @@ pub enum Command {
     },
     /// Lift a halt, and show what it lifts
     #[command(after_help = RESUME_EXAMPLES)]
-    Resume,
+    Resume {
+        /// You have looked: this pending order was never executed
+        #[arg(long, value_name = "ID", conflicts_with = "new_book")]
+        not_executed: Option<String>,
+        /// Begin a new live book although earlier orders of this instance exist
+        #[arg(long)]
+        new_book: bool,
+    },
     /// Sell what is held in one order, then halt; asks first on a terminal
     #[command(after_help = FLATTEN_EXAMPLES)]
     Flatten {
@@ -85,6 +95,9 @@ pub enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Recompute every decision and every number of the journal; 65 at the first line that doesn't fit
+    #[command(after_help = AUDIT_EXAMPLES)]
+    Audit,
     /// Print completions for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -117,16 +130,29 @@ const STATUS_EXAMPLES: &str = "Examples:
   ouroboros status
   ouroboros status --candles demo --json";
 
+const CHECK_EXAMPLES: &str = "Examples:
+  ouroboros check
+  ouroboros check --dry-run             what paper trading needs: no key is looked at
+  ouroboros check --json
+
+Nothing is changed or ordered. The exit code is that of the first line that failed, else 0.";
+
 const HALT_EXAMPLES: &str = "Examples:
   ouroboros halt
   ouroboros halt on holiday until Monday";
 
 const RESUME_EXAMPLES: &str = "Examples:
-  ouroboros resume";
+  ouroboros resume
+  ouroboros resume --not-executed ouro-1a2b3c4d5e-1709295300-B1
+  ouroboros resume --new-book";
 
 const FLATTEN_EXAMPLES: &str = "Examples:
   ouroboros flatten
   ouroboros flatten --yes --json";
+
+const AUDIT_EXAMPLES: &str = "Examples:
+  ouroboros audit
+  ouroboros audit --candles demo --json";
 
 const COMPLETIONS_EXAMPLES: &str = "Examples:
   ouroboros completions bash > /etc/bash_completion.d/ouroboros

@@ -13,6 +13,26 @@ pub fn now() -> Timestamp {
     i64::try_from(millis).ok().and_then(Timestamp::from_millis).unwrap_or(Timestamp::EPOCH)
 }
 
+/// Measures how long something took.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Begins now.
+    #[must_use]
+    pub fn start() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the one place")]
+        let now = Instant::now();
+        Self(now)
+    }
+
+    /// What has passed since the start.
+    #[must_use]
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
 /// A moment after which no more time is spent.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(Instant);

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde_json::{Value, json};
+
 /// Why a start did not end with 0.
 #[derive(Debug, Clone)]
 pub struct Failure {
@@ -27,8 +29,12 @@ pub enum Kind {
     Configuration,
     /// The program halted itself and waits for a person.
     Halted,
+    /// The exchange refused the key, or the key lacks the permission.
+    KeyRefused,
     /// The exchange's rate limit or ban is on.
     Limited,
+    /// It is not known yet what became of an order; it stays recorded.
+    Pending,
     /// The exchange, real or simulated, refused the order.
     Refused,
     /// The run was told to stop.
@@ -43,12 +49,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, for the tests that compare code and documents.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Bug,
         Self::Busy,
         Self::Configuration,
         Self::Halted,
+        Self::KeyRefused,
         Self::Limited,
+        Self::Pending,
         Self::Refused,
         Self::Stopped,
         Self::Storage,
@@ -64,8 +72,9 @@ impl Kind {
             Self::Unreachable => 69,
             Self::Bug => 70,
             Self::Storage => 74,
-            Self::Busy | Self::Limited | Self::Stopped => 75,
+            Self::Busy | Self::Limited | Self::Pending | Self::Stopped => 75,
             Self::Halted | Self::Refused => 76,
+            Self::KeyRefused => 77,
             Self::Configuration => 78,
         }
     }
@@ -78,7 +87,9 @@ impl Kind {
             Self::Busy => "busy",
             Self::Configuration => "configuration",
             Self::Halted => "halted",
+            Self::KeyRefused => "key-refused",
             Self::Limited => "rate-limited",
+            Self::Pending => "pending",
             Self::Refused => "refused",
             Self::Stopped => "stopped",
             Self::Storage => "storage",
@@ -96,7 +107,9 @@ impl Kind {
             Self::Busy | Self::Configuration | Self::Stopped | Self::Refused => false,
             Self::Bug
             | Self::Halted
+            | Self::KeyRefused
             | Self::Limited
+            | Self::Pending
             | Self::Storage
             | Self::Unreachable
             | Self::Untrusted => true,
@@ -114,6 +127,13 @@ impl Failure {
     /// A failure of any kind.
     pub fn new(kind: Kind, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { kind, message: message.into(), hint: hint.into() }
+    }
+
+    /// As `--json` shows it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let Self { kind, message, hint } = self;
+        json!({ "code": kind.code(), "kind": kind.name(), "message": message, "hint": hint })
     }
 
     /// A wrong configuration.

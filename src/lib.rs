@@ -11,6 +11,7 @@ pub mod trading;
 pub mod command;
 pub mod exchange;
 pub mod notify;
+pub mod preflight;
 pub mod report;
 pub mod store;
 pub mod world;

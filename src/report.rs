@@ -6,19 +6,22 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config::Config;
+use crate::failure::{Failure, Kind};
 use crate::trading::book::{Book, Halt, HaltedBy, Position};
 use crate::trading::candle::Legs;
-use crate::trading::fill::Touch;
+use crate::trading::fill::Funds;
+use crate::trading::ledger::Intent;
 use crate::trading::machine::{Cause, Rules, Signal, Stay, Transition};
-use crate::trading::market::{Leg, Pair, Side};
-use crate::trading::order::{Execution, Fee, Terms};
+use crate::trading::market::{Leg, Pair, Side, SymbolRules};
+use crate::trading::order::{Execution, Fees, Outcome, Size, Terms, Touch};
+use crate::trading::settlement::Settled;
 use crate::trading::strategy::{Reading, ZScore};
 use crate::trading::time::Timestamp;
 
 /// What one start did.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// `paper` or `replay`.
+    /// `paper`, `live` or `replay`.
     pub mode: &'static str,
     /// The pair, for people.
     pub pair: String,
@@ -43,7 +46,7 @@ pub struct Report {
     /// What was done.
     pub action: Action,
     /// An earlier order that was settled. On paper every order is settled when it is made.
-    pub settled: Option<Value>,
+    pub settled: Option<Order>,
     /// The decision in a sentence.
     pub why: String,
     /// The order, if one was made.
@@ -135,6 +138,9 @@ impl Report {
             let _ = write!(text, "\nz {z:+.4}  (spread {spread:.6}, mean {mean:.6}, std {std:.6})");
         }
         let _ = write!(text, "\n{}: {}", self.step(), self.why);
+        if let Some(settled) = &self.settled {
+            let _ = write!(text, "\nsettled: {}", settled.to_text());
+        }
         if let Some(order) = &self.order {
             let _ = write!(text, "\n{}", order.to_text());
         }
@@ -145,14 +151,21 @@ impl Report {
     #[must_use]
     pub fn to_line(&self) -> String {
         let candle = self.candle.as_deref().unwrap_or("no candle");
-        format!(
+        let mut line = format!(
             "{} {} {} {candle}: {}: {}",
             self.mode,
             self.pair,
             self.timeframe,
             self.step(),
             self.why
-        )
+        );
+        if let Some(order) = &self.order {
+            let _ = write!(line, "; {}", order.to_text());
+        }
+        if let Some(settled) = &self.settled {
+            let _ = write!(line, "; settled before: {}", settled.to_text());
+        }
+        line
     }
 
     fn step(&self) -> String {
@@ -164,11 +177,17 @@ impl Order {
     /// An order and what was executed of it.
     #[must_use]
     pub fn of(pair: &Pair, leg: Leg, side: Side, id: String, done: Option<&Execution>) -> Self {
-        let fees = match done.map(|done| done.fee) {
-            Some(Fee::Base(fee)) => json!({ pair.asset(leg).code(): fee.to_string() }),
-            Some(Fee::Quote(fee)) => json!({ pair.quote().code(): fee.to_string() }),
-            None => json!({}),
-        };
+        let mut fees = serde_json::Map::new();
+        if let Some(Fees { base, quote, other }) = done.map(|done| &done.fees) {
+            let base = (pair.asset(leg), base.value());
+            let quote = (pair.quote(), quote.value());
+            let other = other.iter().map(|(asset, fee)| (asset, fee.value()));
+            for (asset, fee) in [base, quote].into_iter().chain(other) {
+                if !fee.is_zero() {
+                    fees.insert(asset.code().to_owned(), json!(format!("{fee:.8}")));
+                }
+            }
+        }
         let nothing = || "0.00000000".to_owned();
         Self {
             symbol: pair.symbol(leg).code(),
@@ -177,8 +196,14 @@ impl Order {
             executed_quantity: done.map_or_else(nothing, |done| done.quantity.to_string()),
             quote_quantity: done.map_or_else(nothing, |done| done.quote.to_string()),
             average_price: done.map(|done| done.price.to_string()),
-            fees,
+            fees: Value::Object(fees),
         }
+    }
+
+    /// What an order does that was executed.
+    #[must_use]
+    pub fn action(&self) -> Action {
+        if self.side == Side::Buy.to_string() { Action::Buy } else { Action::Sell }
     }
 
     fn to_text(&self) -> String {
@@ -330,8 +355,12 @@ pub struct DecisionRecord<'a> {
     pub terms: &'a Terms,
     /// The candles that were looked at.
     pub legs: &'a Legs,
+    /// Whether they could be traded on.
+    pub is_trusted: bool,
     /// The best price that an order met, and the rules it had to keep.
     pub touch: Option<&'a Touch>,
+    /// What the account could spend.
+    pub funds: Option<Funds>,
     /// What came of it.
     pub report: &'a Report,
     /// Why an order was refused, if one was.
@@ -356,21 +385,170 @@ impl DecisionRecord<'_> {
             "kind": "decision",
             "at": self.at.to_string(),
             "rules": rules_json(self.rules, self.terms),
+            "trusted": self.is_trusted,
             "numerator": closes(Leg::Numerator),
             "denominator": closes(Leg::Denominator),
             "touch": self.touch.map(|touch| json!({
                 "price": touch.price.to_string(),
-                "step": touch.rules.step.to_string(),
-                "min_quantity": touch.rules.min_quantity.to_string(),
-                "max_quantity": touch.rules.max_quantity.map(|most| most.to_string()),
-                "min_notional": touch.rules.min_notional.to_string(),
+                "rules": symbol_rules_json(&touch.rules),
+            })),
+            "funds": self.funds.map(|funds| json!({
+                "quote": funds.quote.to_string(),
+                "base": funds.base.map(|base| base.to_string()),
             })),
             "result": self.report,
             "refused": self.refused,
-            "paper_balance": self.book.cash.to_string(),
+            "paper_balance": self.book.cash.map(|cash| cash.to_string()),
             "realized_pnl": self.book.realized.to_string(),
         })
     }
+
+    /// The same, of a decision whose order is about to be sent.
+    #[must_use]
+    pub fn of_intent(&self, intent: &Intent, config: &Config) -> Value {
+        let mut record = self.to_json();
+        record["kind"] = json!("intent");
+        record["intent"] = intent_json(intent, &config.pair);
+        record
+    }
+}
+
+/// An open order, as `status` and the journal show it.
+#[must_use]
+pub fn intent_json(intent: &Intent, pair: &Pair) -> Value {
+    let plan = &intent.ordered.plan;
+    let (quantity, quote_amount) = match plan.size {
+        Size::Base(quantity) => (Some(quantity.to_string()), None),
+        Size::Quote(amount) => (None, Some(amount.to_string())),
+    };
+    json!({
+        "symbol": pair.symbol(intent.ordered.leg).code(),
+        "side": plan.side.to_string(),
+        "type": plan.kind().name(),
+        "quantity": quantity,
+        "quote_amount": quote_amount,
+        "limit": plan.limit.map(|limit| limit.to_string()),
+        "client_order_id": intent.client_order_id,
+        "candle": intent.candle.to_string(),
+        "recorded_at": intent.timestamp.to_string(),
+        "timestamp_ms": intent.timestamp.as_millis(),
+        "recv_window_ms": intent.recv_window_ms,
+        "base_before": intent.before.base.to_string(),
+        "quote_before": intent.before.quote.to_string(),
+        "newest_order_before": intent.newest_order,
+    })
+}
+
+/// The record of an order that is over.
+#[must_use]
+pub fn settlement_record(
+    intent: &Intent,
+    settled: &Settled,
+    report: &Report,
+    book: &Book,
+    is_later: bool,
+) -> Value {
+    json!({
+        "kind": "settlement",
+        "at": settled.at.to_precise_text(),
+        "later": is_later,
+        "client_order_id": intent.client_order_id,
+        "order_id": settled.order_id,
+        "executed": matches!(settled.outcome, Outcome::Executed(_)),
+        "result": report,
+        "realized_pnl": book.realized.to_string(),
+    })
+}
+
+/// The record of an order that the exchange did not take.
+#[must_use]
+pub fn refusal_record(
+    intent: &Intent,
+    said: &str,
+    is_order: bool,
+    book: &Book,
+    now: Timestamp,
+) -> Value {
+    json!({
+        "kind": "refusal",
+        "at": now.to_string(),
+        "client_order_id": intent.client_order_id,
+        "refused": said,
+        "counts": is_order,
+        "realized_pnl": book.realized.to_string(),
+    })
+}
+
+/// What is said of an order that a later run settled.
+#[must_use]
+pub fn settled_later(
+    config: &Config,
+    before: &Book,
+    after: &Book,
+    intent: &Intent,
+    order: Order,
+) -> Report {
+    let what = if order.average_price.is_some() { "was executed" } else { "was not executed" };
+    let why = format!(
+        "the order {} of an earlier run, whose outcome was not known, {what}",
+        intent.client_order_id
+    );
+    let action = if order.average_price.is_some() { order.action() } else { Action::Hold };
+    let mut report = Report::new(config, before, action, why).about(Some(intent.candle), None);
+    report.to = state_name(&after.position, &config.pair);
+    report.order = Some(order);
+    report
+}
+
+/// The failure of a run whose order the exchange refused.
+#[must_use]
+pub fn refused_order(decided: &str, kind: Kind, said: &str) -> Failure {
+    let hint = match kind {
+        Kind::Refused => REFUSED_HINT,
+        Kind::KeyRefused => {
+            "look at the key's rights at the exchange; `ouroboros check` tries them"
+        }
+        Kind::Limited => "nothing was executed; the first run after that time goes on",
+        Kind::Bug
+        | Kind::Busy
+        | Kind::Configuration
+        | Kind::Halted
+        | Kind::Pending
+        | Kind::Stopped
+        | Kind::Storage
+        | Kind::Unreachable
+        | Kind::Untrusted => "nothing was executed; the next run tries again",
+    };
+    Failure::new(kind, format!("{decided}; but the exchange refused it: {said}"), hint)
+}
+
+/// The failure of every run while the program has halted itself.
+#[must_use]
+pub fn halted_itself(halt: &Halt) -> Failure {
+    Failure::new(
+        Kind::Halted,
+        format!("the program halted itself: {}", halt.reason),
+        "look into it, then `ouroboros resume`",
+    )
+}
+
+/// What helps after a refusal.
+pub const REFUSED_HINT: &str =
+    "look at the amount, the balance and the symbol; `ouroboros status` shows the book";
+
+/// In the words of `outside.json` and `state.json`, which keep rules too.
+fn symbol_rules_json(rules: &SymbolRules) -> Value {
+    json!({
+        "status": rules.status,
+        "step": rules.step.to_string(),
+        "min_quantity": rules.min_quantity.to_string(),
+        "max_quantity": rules.max_quantity.map(|most| most.to_string()),
+        "min_notional": rules.min_notional.to_string(),
+        "tick": rules.tick.map(|tick| tick.to_string()),
+        "quote_step": rules.quote_step.to_string(),
+        "takes_quote_amounts": rules.takes_quote_amounts,
+        "not_taken": rules.not_taken,
+    })
 }
 
 fn rules_json(rules: &Rules, terms: &Terms) -> Value {
@@ -407,6 +585,12 @@ pub fn resume_record(now: Timestamp, halt: &Halt) -> Value {
     json!({ "kind": "resume", "at": now.to_string(), "lifted": halt.reason })
 }
 
+/// The record of a live book that begins although an earlier one made orders.
+#[must_use]
+pub fn new_book_record(now: Timestamp, account: u64) -> Value {
+    json!({ "kind": "new-book", "at": now.to_string(), "account": account })
+}
+
 /// The first message of a book.
 #[must_use]
 pub fn first_start(config: &Config) -> String {
@@ -421,6 +605,23 @@ pub fn first_start(config: &Config) -> String {
         config.rules.thresholds.exit,
     ) + &format!(
         " It watches {} and {}.",
+        pair.symbol(Leg::Numerator),
+        pair.symbol(Leg::Denominator)
+    )
+}
+
+/// The first message of a live book: whose account, and how much it may spend.
+#[must_use]
+pub fn first_live_start(config: &Config, host: &str, uid: u64) -> String {
+    let (pair, quote) = (&config.pair, config.pair.quote());
+    let amount = config.terms.amount.value().normalize();
+    format!(
+        "{}first start, with real orders, on the account {uid} at {host}. It spends at most \
+         {amount} {quote} at a time: one entry, and none before that is sold. Entry beyond ±{}, \
+         exit at {}. It watches {} and {}, and sells nothing but what it bought.",
+        headline(config),
+        config.rules.thresholds.entry,
+        config.rules.thresholds.exit,
         pair.symbol(Leg::Numerator),
         pair.symbol(Leg::Denominator)
     )
@@ -443,14 +644,13 @@ pub fn news(config: &Config, report: &Report, refused: Option<&str>, book: &Book
     if let Some(refused) = refused {
         let _ = write!(text, "\nRefused: {refused}.");
     }
-    let _ = write!(
-        text,
-        "\nfree {} {quote}, realized {} {quote} over {} round trips",
-        book.cash,
-        book.realized,
-        book.round_trips,
-        quote = config.pair.quote()
-    );
+    let quote = config.pair.quote();
+    text.push('\n');
+    if let Some(cash) = book.cash {
+        let _ = write!(text, "free {cash} {quote}, ");
+    }
+    let _ =
+        write!(text, "realized {} {quote} over {} round trips", book.realized, book.round_trips);
     text
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Answer;
 use crate::config::{Config, Mode};
 use crate::failure::Failure;
-use crate::report::state_name;
+use crate::report::{intent_json, state_name};
 use crate::store::outside::Outside;
 use crate::store::{State, read_halt, recent_records};
 use crate::trading::book::{Book, HaltedBy, Holding};
@@ -21,7 +21,8 @@ use crate::world;
 pub fn status(config: &Config, now: Timestamp) -> Result<Answer, Failure> {
     let folder = world::folder(config)?;
     let state = world::peek(config)?;
-    let new_book = Book::open(config.opening_balance);
+    let new_book =
+        if config.mode.is_live() { Book::unclaimed() } else { Book::open(config.opening_balance) };
     let book = state.as_ref().map_or(&new_book, |state| &state.book);
     let halted = read_halt(&folder)?.or(book.halt.as_ref().map(|halt| halt.reason.clone()));
     let records = match &state {
@@ -51,18 +52,38 @@ pub fn status(config: &Config, now: Timestamp) -> Result<Answer, Failure> {
         );
         let _ = write!(text, "\n  cost         {} {quote}", holding.cost);
     }
-    text.push_str("\npending        none");
+    if let Some(ledger) = &book.ledger {
+        let _ = write!(text, "\naccount        {}", ledger.uid);
+    }
+    match book.pending() {
+        None => text.push_str("\npending        none"),
+        Some(intent) => {
+            let _ = write!(
+                text,
+                "\npending        {} {} {}, recorded at {}; its outcome is not known yet",
+                intent.ordered.plan.side,
+                pair.symbol(intent.ordered.leg),
+                intent.client_order_id,
+                intent.timestamp
+            );
+        }
+    }
     let candle = book.last_candle.map_or_else(|| "none".to_owned(), |candle| candle.to_string());
     let _ = write!(text, "\nlast candle    {candle}");
     if let Some(why) = last["why"].as_str() {
         let _ = write!(text, "\nlast decision  {why}");
     }
-    let _ = write!(text, "\npaper balance  {} {quote}", book.cash);
+    if let Some(cash) = book.cash {
+        let _ = write!(text, "\npaper balance  {cash} {quote}");
+    }
     let _ = write!(
         text,
         "\nrealized       {} {quote} over {} round trips, after fees",
         book.realized, book.round_trips
     );
+    for (asset, fee) in &book.other_fees {
+        let _ = write!(text, "\nother fees     {fee} {asset}, not part of what was realized");
+    }
     for (leg, dust) in dust(book) {
         let _ = write!(text, "\ndust           {dust} {}", pair.asset(leg));
     }
@@ -84,7 +105,7 @@ fn to_json(config: &Config, book: &Book, halted: Option<&str>, last: &Value) -> 
         "timeframe": config.rules.interval.name(),
         "state": state_name(&book.position, &config.pair),
         "position": book.position.holding().map(|holding| position(config, book, holding)),
-        "pending": null,
+        "pending": book.pending().map(|intent| intent_json(intent, &config.pair)),
         "last_decision": if last.is_null() { Value::Null } else { json!({
             "candle": last["candle"],
             "z": last["z"],
@@ -96,7 +117,13 @@ fn to_json(config: &Config, book: &Book, halted: Option<&str>, last: &Value) -> 
         "realized_pnl": book.realized.to_string(),
         "trades": book.round_trips,
         "halted": halted,
-        "paper_balance": book.cash.to_string(),
+        "paper_balance": book.cash.map(|cash| cash.to_string()),
+        "account": book.ledger.as_ref().map(|ledger| ledger.uid),
+        "other_fees": book
+            .other_fees
+            .iter()
+            .map(|(asset, fee)| (asset.code().to_owned(), json!(fee.to_string())))
+            .collect::<serde_json::Map<_, _>>(),
         "dust": dust(book)
             .map(|(leg, dust)| (config.pair.asset(leg).to_string(), json!(dust.to_string())))
             .collect::<serde_json::Map<_, _>>(),
@@ -146,8 +173,14 @@ fn outside_lines(
             failure.runs, failure.since, kind
         );
     }
-    let host = config.market_url.origin().ascii_serialization();
-    let banned = outside.banned_until(&host, now).filter(|_| config.mode == Mode::Paper);
+    let hosts = match &config.mode {
+        Mode::Live(live) => vec![&config.market_url, &live.base_url],
+        Mode::Paper => vec![&config.market_url],
+        Mode::Replay(_) => Vec::new(),
+    };
+    let banned =
+        |url: &&reqwest::Url| outside.banned_until(&url.origin().ascii_serialization(), now);
+    let banned = hosts.into_iter().filter_map(|url| banned(&url)).max();
     if let Some(until) = banned {
         let _ = write!(text, "\nsilence        the exchange wants no request before {until}");
     }

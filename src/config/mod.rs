@@ -4,6 +4,7 @@
 //! is allowed. Nothing falls back silently, and nothing else in the program reads a variable.
 
 mod env_file;
+mod keys;
 mod value;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use reqwest::Url;
 use secrecy::SecretString;
 
 use crate::cli::Options;
+use crate::exchange::sign::Credentials;
 use crate::failure::Failure;
 use crate::trading::machine::Rules;
 use crate::trading::market::Pair;
@@ -25,7 +27,7 @@ use crate::trading::strategy::Thresholds;
 use value::Settings;
 
 /// Everything that a start is told, understood.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Which world this is.
     pub mode: Mode,
@@ -56,12 +58,27 @@ pub struct Config {
 }
 
 /// Which world a start belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Mode {
+    /// Live candles, real orders.
+    Live(Live),
     /// Live candles, simulated fills.
     Paper,
     /// Candles and clock of a recording.
     Replay(Recording),
+}
+
+/// What only real orders need. A key exists nowhere else.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// Who asks; or what is wrong with the key, for those commands that ask nobody.
+    pub credentials: Result<Credentials, Failure>,
+    /// Where signed requests go.
+    pub base_url: Url,
+    /// How long after its time stamp a signed request may still be accepted.
+    pub recv_window_ms: u32,
+    /// How long after an order's last possible acceptance "no such order" may be believed.
+    pub settle_seconds: u32,
 }
 
 /// Where a replay's candles come from.
@@ -74,7 +91,7 @@ pub enum Recording {
 }
 
 /// Whom to tell.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Telegram {
     /// The Bot API.
     pub api_url: Url,
@@ -85,6 +102,7 @@ pub struct Telegram {
 }
 
 /// An address that is as good as a password.
+#[derive(Clone)]
 pub struct SecretUrl(Url);
 
 impl SecretUrl {
@@ -106,9 +124,22 @@ impl Mode {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Live(_) => "live",
             Self::Paper => "paper",
             Self::Replay(_) => "replay",
         }
+    }
+
+    /// Whether orders are real.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Live(_))
+    }
+
+    /// Whether candles and clock are those of a recording.
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        matches!(self, Self::Replay(_))
     }
 }
 
@@ -176,12 +207,7 @@ impl Config {
         let file = read_env_file(options.env_file.as_deref(), &mut warnings)?;
         let settings = Settings::new(environment, file)?;
 
-        let dry_run = settings.dry_run()?;
-        let mode = match &options.candles {
-            Some(path) if path.as_os_str() == "demo" => Mode::Replay(Recording::Demo),
-            Some(path) => Mode::Replay(Recording::Folder(path.clone())),
-            None => Mode::Paper,
-        };
+        let is_dry = settings.dry_run()? || options.dry_run;
         let pair = settings.pair()?;
         let window = settings.whole("ROLLING_WINDOW", 20, 2..=500)?;
         let entry = settings.threshold("ENTRY_THRESHOLD", 2.0)?;
@@ -226,20 +252,26 @@ impl Config {
         // live is not the day a slip of the pen is found.
         settings.check_live_variables()?;
         let base_url = settings.url("BINANCE_BASE_URL")?;
-        let market_url = match (settings.url("BINANCE_MARKET_URL")?, base_url) {
-            (Some(url), _) | (None, Some(url)) => url,
-            (None, None) => Url::parse(PUBLIC_MARKET_URL).expect("a constant URL parses"),
-        };
+        let own_market_url = settings.url("BINANCE_MARKET_URL")?.or_else(|| base_url.clone());
         let telegram = settings.telegram()?;
         let healthcheck = settings.secret_url("HEALTHCHECK_URL")?.map(SecretUrl);
         let extra_roots = settings.path("SSL_CERT_FILE")?;
 
-        if !dry_run && !options.dry_run && mode == Mode::Paper {
-            return Err(Failure::configuration(
-                "`DRY_RUN` is `false`, but live trading comes with the next version",
-                "start with `--dry-run`, or set `DRY_RUN=true`, to trade on paper",
-            ));
-        }
+        let mode = match &options.candles {
+            Some(path) if path.as_os_str() == "demo" => Mode::Replay(Recording::Demo),
+            Some(path) => Mode::Replay(Recording::Folder(path.clone())),
+            None if is_dry => Mode::Paper,
+            None => Mode::Live(Live {
+                credentials: keys::credentials(&settings, &mut warnings),
+                base_url: base_url.unwrap_or_else(|| constant(BASE_URL)),
+                recv_window_ms: settings.recv_window_ms()?,
+                settle_seconds: settings.settle_seconds()?,
+            }),
+        };
+        let market_url = own_market_url.unwrap_or_else(|| match &mode {
+            Mode::Live(live) => live.base_url.clone(),
+            Mode::Paper | Mode::Replay(_) => constant(PUBLIC_MARKET_URL),
+        });
 
         let state_dir = match &options.state_dir {
             Some(dir) => dir.clone(),
@@ -266,6 +298,18 @@ impl Config {
             logs_dir,
             warnings,
         })
+    }
+}
+
+impl Config {
+    /// Whether there is a key, where one is needed.
+    ///
+    /// **Errors**: it is missing, can't be read or is none.
+    pub fn check_key(&self) -> Result<(), Failure> {
+        match &self.mode {
+            Mode::Live(Live { credentials: Err(failure), .. }) => Err(failure.clone()),
+            Mode::Live(_) | Mode::Paper | Mode::Replay(_) => Ok(()),
+        }
     }
 }
 
@@ -313,6 +357,13 @@ fn read_env_file(
         )
     })
 }
+
+fn constant(url: &str) -> Url {
+    Url::parse(url).expect("a constant URL parses")
+}
+
+/// Takes orders. **Source**: Binance Spot REST, "General API Information".
+const BASE_URL: &str = "https://api.binance.com";
 
 /// Serves market data and needs no key. **Source**: Binance Spot REST, "General API Information".
 const PUBLIC_MARKET_URL: &str = "https://data-api.binance.vision";

@@ -9,7 +9,8 @@ use reqwest::Url;
 use rust_decimal::Decimal;
 use secrecy::SecretString;
 
-use super::{Telegram, VARIABLES};
+use super::{Telegram, VARIABLES, Variable};
+use crate::exchange::sign::is_plain;
 use crate::failure::Failure;
 use crate::trading::market::{Asset, Pair, Symbol};
 use crate::trading::money::{Amount, BasisPoints, DECIMALS};
@@ -35,16 +36,20 @@ impl Settings {
     }
 
     fn text(&self, name: &str) -> Result<Option<&str>, Failure> {
-        let value = match self.environment.get(std::ffi::OsStr::new(name)) {
-            Some(value) if !value.is_empty() => value.to_str().ok_or_else(|| {
+        Ok(self.in_environment(name)?.or(self.in_file(name)))
+    }
+
+    pub(super) fn in_environment(&self, name: &str) -> Result<Option<&str>, Failure> {
+        match self.environment.get(std::ffi::OsStr::new(name)) {
+            Some(value) if !value.is_empty() => value.to_str().map(Some).ok_or_else(|| {
                 Failure::configuration(format!("`{name}` is not UTF-8"), "write it in plain text")
-            })?,
-            _ => match self.file.get(name) {
-                Some(value) => value.as_str(),
-                None => return Ok(None),
-            },
-        };
-        Ok(Some(value).filter(|value| !value.is_empty()))
+            }),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn in_file(&self, name: &str) -> Option<&str> {
+        self.file.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
     /// What is said of a value that is not allowed. A secret is not shown.
@@ -256,21 +261,28 @@ impl Settings {
         }))
     }
 
+    /// How long after its time stamp a signed request may still be accepted.
+    pub(super) fn recv_window_ms(&self) -> Result<u32, Failure> {
+        let millis = self.whole("RECV_WINDOW_MS", 5000, 1..=60_000)?;
+        Ok(u32::try_from(millis).expect("it is at most 60000"))
+    }
+
+    /// How long after its last possible acceptance an order may still come to light.
+    pub(super) fn settle_seconds(&self) -> Result<u32, Failure> {
+        let seconds = self.whole("SETTLE_SECONDS", 660, 60..=86_400)?;
+        Ok(u32::try_from(seconds).expect("it is at most 86400"))
+    }
+
     pub(super) fn check_live_variables(&self) -> Result<(), Failure> {
-        self.whole("RECV_WINDOW_MS", 5000, 1..=60_000)?;
-        self.whole("SETTLE_SECONDS", 660, 60..=86_400)?;
+        self.recv_window_ms()?;
+        self.settle_seconds()?;
         for name in ["BINANCE_API_KEY", "BINANCE_API_SECRET"] {
-            let blank = |byte: u8| byte.is_ascii_whitespace() || byte.is_ascii_control();
-            if self.text(name)?.is_some_and(|secret| secret.bytes().any(blank)) {
-                return Err(self.refused(name, "a key without blanks, as Binance shows it"));
+            if self.text(name)?.is_some_and(|secret| !is_plain(secret)) {
+                return Err(self.refused(name, KEY));
             }
         }
-        let both = ["BINANCE_API_SECRET", "BINANCE_PRIVATE_KEY_FILE"];
-        if self.text(both[0])?.is_some() && self.text(both[1])?.is_some() {
-            return Err(Failure::configuration(
-                format!("`{}` and `{}` are both set", both[0], both[1]),
-                "keep the one that belongs to the key, remove the other",
-            ));
+        if self.text("BINANCE_API_SECRET")?.is_some() && self.text(PRIVATE_KEY_FILE)?.is_some() {
+            return Err(both_set("`BINANCE_API_SECRET`"));
         }
         Ok(())
     }
@@ -279,15 +291,38 @@ impl Settings {
     pub(super) fn misspelt(&self) -> Vec<String> {
         let environment = self.environment.keys().filter_map(|name| name.to_str());
         let names = self.file.keys().map(String::as_str).chain(environment);
+        let ours: Vec<(&Variable, u64)> =
+            VARIABLES.iter().map(|it| (it, letters(it.name))).collect();
         names
             .filter(|name| !VARIABLES.iter().any(|it| it.name == *name))
             .filter_map(|name| {
-                let meant =
-                    VARIABLES.iter().find(|it| strsim::damerau_levenshtein(it.name, name) <= 2)?;
+                let theirs = letters(name);
+                // An environment has a hundred names, and the exact answer for all of them would
+                // cost more than a handshake. Each slip of the pen changes the length by one at
+                // most, and puts one letter in the place of another.
+                let is_near = |(it, ours): &&(&Variable, u64)| {
+                    it.name.len().abs_diff(name.len()) <= 2
+                        && (ours ^ theirs).count_ones() <= 4
+                        && strsim::damerau_levenshtein(it.name, name) <= 2
+                };
+                let (meant, _) = ours.iter().find(is_near)?;
                 Some(format!("`{name}` is not a variable; did you mean `{}`?", meant.name))
             })
             .collect()
     }
+}
+
+/// What is said of a secret, named by its place, beside a key file.
+pub(super) fn both_set(secret: &str) -> Failure {
+    Failure::configuration(
+        format!("{secret} and `{PRIVATE_KEY_FILE}` are both set"),
+        "keep the one that belongs to the key, remove the other",
+    )
+}
+
+/// Which letters a name has.
+fn letters(name: &str) -> u64 {
+    name.bytes().fold(0, |letters, byte| letters | 1_u64.rotate_left(u32::from(byte)))
 }
 
 fn half_set(set: &str, missing: &str) -> Failure {
@@ -344,5 +379,10 @@ const QUOTE_ASSETS: [&str; 28] = [
     "TRY", "BRL", "JPY", "DAI", "USD", "PLN", "ARS", "AUD", "COP", "CZK", "GBP", "MXN", "NGN",
     "RON", "UAH", "ZAR",
 ];
+
+/// What a key is, as a message ends.
+pub(super) const KEY: &str = "a key without blanks, as Binance shows it";
+
+pub(super) const PRIVATE_KEY_FILE: &str = "BINANCE_PRIVATE_KEY_FILE";
 
 const TELEGRAM_API_URL: &str = "https://api.telegram.org";

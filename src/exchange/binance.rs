@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::http::{Answer, Http, Request};
+use super::http::{Answer, Asked, Http, Request};
+use super::sign::Query;
 use super::wire::{self, BadKlines, BookTicker, Kline};
-use crate::clock::{self, Deadline};
-use crate::failure::{Failure, Kind};
+use crate::clock::{self, Deadline, Stopwatch};
+use crate::failure::{self, Failure};
 use crate::store::outside::Outside;
 use crate::trading::candle::Fault;
 use crate::trading::market::SymbolRules;
+use crate::trading::order::Kind;
 use crate::trading::time::{Interval, Timestamp};
 
 /// Binance's public market data at one address.
@@ -30,6 +32,29 @@ pub(crate) struct Klines {
     pub(crate) rows: Vec<Kline>,
     /// The exchange's time when it answered, or a little before.
     pub(crate) at: Timestamp,
+}
+
+/// How an address answered when it was asked for the time.
+#[derive(Debug, Clone, Copy)]
+pub struct Pulse {
+    /// From question to answer, a handshake included.
+    pub took: Duration,
+    /// The exchange's clock less ours, as far as it is certain: zero where the exchange's time lies
+    /// between our question and the answer.
+    ///
+    /// **Units**: milliseconds.
+    pub offset_ms: i64,
+    received: Timestamp,
+    at: Timestamp,
+}
+
+impl Pulse {
+    /// Whether a run would go by these clocks.
+    ///
+    /// **Errors**: they are too far apart.
+    pub fn check_clock(&self) -> Result<(), Failure> {
+        check_clocks(self.received, self.at, self.offset_ms)
+    }
 }
 
 impl Binance {
@@ -87,19 +112,35 @@ impl Binance {
         Ok((ticker, at))
     }
 
-    /// The rules of both symbols.
+    /// The rules of both symbols for our kind of order.
     pub(crate) fn rules(
         &self,
         symbols: &[String],
+        kind: Kind,
         outside: &mut Outside,
     ) -> Result<Vec<SymbolRules>, Failure> {
-        // `["BTCUSDT","ETHUSDT"]`, percent-encoded. The list of permission sets is long and unused.
-        let list = symbols.join("%22%2C%22");
-        let query = format!("symbols=%5B%22{list}%22%5D&showPermissionSets=false");
-        let answer = self.get_one(EXCHANGE_INFO, query, outside)?;
+        let (path, query) = Self::rules_question(symbols);
+        let answer = self.get_one(path, query.unsigned(), outside)?;
+        self.read_rules(&answer.body, symbols, kind)
+    }
+
+    /// Path and query of the question for the rules of both symbols.
+    pub(crate) fn rules_question(symbols: &[String]) -> (&'static str, Query) {
+        // The list of permission sets is long and unused.
+        let query = Query::new().with("symbols", list(symbols));
+        (EXCHANGE_INFO, query.with("showPermissionSets", false))
+    }
+
+    /// The rules of the symbols in the answer to that question.
+    pub(crate) fn read_rules(
+        &self,
+        body: &[u8],
+        symbols: &[String],
+        kind: Kind,
+    ) -> Result<Vec<SymbolRules>, Failure> {
         let mut all = Vec::new();
         for symbol in symbols {
-            let (rules, unknown) = wire::symbol_rules(&answer.body, symbol)
+            let (rules, unknown) = wire::symbol_rules(body, symbol, kind)
                 .map_err(|why| Failure::unreachable(format!("{}: {why}", self.host())))?;
             for filter in unknown {
                 log::warn!("{symbol} has a filter that is not understood: {filter}");
@@ -109,10 +150,28 @@ impl Binance {
         Ok(all)
     }
 
+    /// Asks for the time, to see how the exchange answers.
+    ///
+    /// **Errors**: no answer, none that makes sense, or one that asks for silence.
+    pub fn pulse(&self, outside: &mut Outside) -> Result<Pulse, Failure> {
+        let (asked, stopwatch) = (clock::now(), Stopwatch::start());
+        let answer = self.get_one(TIME, String::new(), outside)?;
+        let (took, received) = (stopwatch.elapsed(), answer.received);
+        let at = self.read_time(&answer)?;
+        let behind = at.millis_since(asked).min(0);
+        let ahead = at.millis_since(received).max(0);
+        Ok(Pulse { took, offset_ms: behind + ahead, received, at })
+    }
+
     /// Waits, but not longer than until the run is told to stop.
     pub(crate) fn wait(&self, time: Duration) -> Result<(), Failure> {
         self.http.wait(time);
         self.http.stop().check(NOTHING_DONE)
+    }
+
+    /// Until when questions may be asked.
+    pub(crate) fn deadline(&self) -> Deadline {
+        self.deadline
     }
 
     /// Whom this asks, for messages and for bans.
@@ -132,26 +191,13 @@ impl Binance {
         paths: &[(String, String)],
         outside: &mut Outside,
     ) -> Result<Vec<Answer>, Failure> {
-        self.respect_ban(outside)?;
         let requests = paths.iter().map(|(path, query)| Request::get(self.url(path, query)));
-        let deadline = self.deadline.within(ONE_QUESTION);
-        let answers = self.http.ask(requests.collect(), deadline);
-
-        // A wish for silence among the answers counts more than whatever else went wrong, and is
-        // remembered even by a run that was told to stop.
-        let weights = answers.iter().flatten().filter_map(|answer| answer.used_weight);
-        if let Some(weight) = weights.max() {
-            outside.memory.used_weight = Some(weight);
-            log::info!("{} counts a used weight of {weight} for this minute", self.host());
-        }
-        let silence = answers.iter().flatten().filter(|answer| answer.wants_silence());
-        if let Some(longest) = silence.max_by_key(|answer| silent_until(answer)) {
-            return Err(self.note_ban(longest, outside));
-        }
-        self.http.stop().check(NOTHING_DONE)?;
+        let asked = self.begin(requests.collect(), outside)?;
+        let answers = self.finish(asked, outside)?;
         let mut good = Vec::new();
         for (answer, (path, query)) in answers.into_iter().zip(paths) {
-            let asked = format!("{} was asked for {path}?{query}", self.host());
+            let asked = format!("{} was asked for {path}", self.host());
+            let asked = if query.is_empty() { asked } else { format!("{asked}?{query}") };
             let answer =
                 answer.map_err(|error| Failure::unreachable(format!("{asked}: {error:#}")))?;
             log::debug!("{asked}: {} with {} bytes", answer.status, answer.body.len());
@@ -163,7 +209,39 @@ impl Binance {
         Ok(good)
     }
 
-    fn url(&self, path: &str, query: &str) -> Url {
+    /// Sends questions, unless the exchange wants silence.
+    pub(crate) fn begin(
+        &self,
+        requests: Vec<Request>,
+        outside: &Outside,
+    ) -> Result<Asked, Failure> {
+        self.respect_ban(outside)?;
+        Ok(self.http.begin(requests, self.deadline.within(ONE_QUESTION)))
+    }
+
+    /// Waits for the answers, and remembers what they say besides.
+    pub(crate) fn finish(
+        &self,
+        asked: Asked,
+        outside: &mut Outside,
+    ) -> Result<Vec<anyhow::Result<Answer>>, Failure> {
+        let answers = asked.finish();
+        // A wish for silence among the answers counts more than whatever else went wrong, and is
+        // remembered even by a run that was told to stop.
+        let weights = answers.iter().flatten().filter_map(|answer| answer.used_weight);
+        if let Some(weight) = weights.max() {
+            outside.memory.used_weight = Some(weight);
+            log::debug!("{} counts a used weight of {weight} for this minute", self.host());
+        }
+        let silence = answers.iter().flatten().filter(|answer| answer.wants_silence());
+        if let Some(longest) = silence.max_by_key(|answer| silent_until(answer)) {
+            return Err(self.note_ban(longest, outside));
+        }
+        self.http.stop().check(NOTHING_DONE)?;
+        Ok(answers)
+    }
+
+    pub(crate) fn url(&self, path: &str, query: &str) -> Url {
         let mut url = self.base.clone();
         let base = self.base.path().trim_end_matches('/');
         url.set_path(&format!("{base}{path}"));
@@ -172,30 +250,26 @@ impl Binance {
     }
 
     /// The exchange's time of an answer: its own `Date`, or else asked for.
-    fn time_of(&self, answer: &Answer, outside: &mut Outside) -> Result<Timestamp, Failure> {
+    pub(crate) fn time_of(
+        &self,
+        answer: &Answer,
+        outside: &mut Outside,
+    ) -> Result<Timestamp, Failure> {
         let (at, received) = if let Some(date) = answer.date {
             (date, answer.received)
         } else {
             let answer = self.get_one(TIME, String::new(), outside)?;
-            let time = wire::server_time(&answer.body).ok_or_else(|| {
-                Failure::unreachable(format!("{} does not tell the time", self.host()))
-            })?;
-            (time, answer.received)
+            (self.read_time(&answer)?, answer.received)
         };
-        let offset = at.millis_since(received);
-        outside.memory.clock_offset_ms = Some(offset);
-        if offset.abs() > MOST_CLOCK_OFFSET_MILLIS {
-            return Err(Failure::new(
-                Kind::Unreachable,
-                format!(
-                    "the local clock says {received}, the exchange's {at}: {} s apart, more than {}",
-                    offset.abs() / 1000,
-                    MOST_CLOCK_OFFSET_MILLIS / 1000
-                ),
-                "set this machine's clock (`timedatectl set-ntp true`); nothing was done",
-            ));
-        }
+        let offset_ms = at.millis_since(received);
+        outside.memory.clock_offset_ms = Some(offset_ms);
+        check_clocks(received, at, offset_ms)?;
         Ok(at)
+    }
+
+    fn read_time(&self, answer: &Answer) -> Result<Timestamp, Failure> {
+        wire::server_time(&answer.body)
+            .ok_or_else(|| Failure::unreachable(format!("{} does not tell the time", self.host())))
     }
 
     fn respect_ban(&self, outside: &Outside) -> Result<(), Failure> {
@@ -206,7 +280,7 @@ impl Binance {
     }
 
     /// Remembers a wish for silence at once: the process may be killed before it ends.
-    fn note_ban(&self, answer: &Answer, outside: &mut Outside) -> Failure {
+    pub(crate) fn note_ban(&self, answer: &Answer, outside: &mut Outside) -> Failure {
         let until = silent_until(answer);
         outside.memory.bans.insert(self.host(), until.to_string());
         outside.save();
@@ -215,12 +289,17 @@ impl Binance {
 
     fn silenced(&self, why: &str, until: Timestamp) -> Failure {
         Failure::new(
-            Kind::Limited,
+            failure::Kind::Limited,
             format!("{} {why} wants no request before {until}", self.host()),
             "nothing was done; the first run after that time goes on. \
              Other programs on this address count too",
         )
     }
+}
+
+/// `["BTCUSDT","ETHUSDT"]`.
+pub(crate) fn list(symbols: &[String]) -> String {
+    format!("[\"{}\"]", symbols.join("\",\""))
 }
 
 /// `Retry-After` in seconds; where it makes no sense, as long as the shortest ban or window lasts.
@@ -235,12 +314,28 @@ fn silent_until(answer: &Answer) -> Timestamp {
     answer.received.plus_millis(seconds.min(LONGEST_BAN_SECONDS) * 1000)
 }
 
+fn check_clocks(ours: Timestamp, theirs: Timestamp, offset_ms: i64) -> Result<(), Failure> {
+    let apart = offset_ms.saturating_abs();
+    if apart <= MOST_CLOCK_OFFSET_MILLIS {
+        return Ok(());
+    }
+    Err(Failure::new(
+        failure::Kind::Unreachable,
+        format!(
+            "the local clock says {ours}, the exchange's {theirs}: {} s apart, more than {}",
+            apart / 1000,
+            MOST_CLOCK_OFFSET_MILLIS / 1000
+        ),
+        "set this machine's clock (`timedatectl set-ntp true`); nothing was done",
+    ))
+}
+
 fn refused_question(asked: &str, answer: &Answer) -> Failure {
     let status = answer.status;
     let error: Option<wire::ApiError> = serde_json::from_slice(&answer.body).ok();
     match error {
         Some(error) if error.code == INVALID_SYMBOL => Failure::new(
-            Kind::Unreachable,
+            failure::Kind::Unreachable,
             format!("{asked}: there is no such symbol"),
             "look at `SYMBOL_BASE` and `SYMBOL_QUOTE`; nothing was done",
         ),

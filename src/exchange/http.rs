@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use reqwest::blocking::{Client, Response};
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -29,8 +29,7 @@ pub struct Http {
     stop: Stop,
 }
 
-/// A request that may be repeated by a later run: a question, or a message with a number.
-#[derive(Clone)]
+/// A request. It is sent once.
 pub struct Request {
     /// `GET`, or `POST` with a body.
     pub method: Method,
@@ -38,6 +37,17 @@ pub struct Request {
     pub url: Url,
     /// Body and its type.
     pub body: Option<(&'static str, String)>,
+    /// The key that a signed request names.
+    pub api_key: Option<HeaderValue>,
+}
+
+/// Requests that are under way.
+#[derive(Debug)]
+pub struct Asked {
+    receiver: mpsc::Receiver<(usize, anyhow::Result<Answer>)>,
+    answers: Vec<Option<anyhow::Result<Answer>>>,
+    deadline: Deadline,
+    stop: Stop,
 }
 
 /// An answer, whatever its status.
@@ -61,13 +71,19 @@ impl Request {
     /// A question.
     #[must_use]
     pub fn get(url: Url) -> Self {
-        Self { method: Method::GET, url, body: None }
+        Self { method: Method::GET, url, body: None, api_key: None }
     }
 
     /// A message.
     #[must_use]
     pub fn post(url: Url, content_type: &'static str, body: String) -> Self {
-        Self { method: Method::POST, url, body: Some((content_type, body)) }
+        Self { method: Method::POST, url, body: Some((content_type, body)), api_key: None }
+    }
+
+    /// The same, with the key that it was signed for.
+    #[must_use]
+    pub fn with_key(self, api_key: HeaderValue) -> Self {
+        Self { api_key: Some(api_key), ..self }
     }
 }
 
@@ -111,7 +127,14 @@ impl Http {
     /// Sends all requests at the same time, each on a connection of its own, and waits for all.
     ///
     /// **Shape**: answers in the order of the requests.
+    #[must_use]
     pub fn ask(&self, requests: Vec<Request>, deadline: Deadline) -> Vec<anyhow::Result<Answer>> {
+        self.begin(requests, deadline).finish()
+    }
+
+    /// Sends all requests at the same time, each on a connection of its own, and waits for none.
+    #[must_use]
+    pub fn begin(&self, requests: Vec<Request>, deadline: Deadline) -> Asked {
         let (sender, receiver) = mpsc::channel();
         let mut answers: Vec<Option<anyhow::Result<Answer>>> = Vec::new();
         for (index, request) in requests.into_iter().enumerate() {
@@ -126,16 +149,7 @@ impl Http {
                 answers[index] = Some(Err(error).context("no thread for the request"));
             }
         }
-        drop(sender);
-        while answers.iter().any(Option::is_none) && !self.stop.is_asked() {
-            match receiver.recv_timeout(deadline.left().min(STOP_INTERVAL)) {
-                Ok((index, answer)) => answers[index] = Some(answer),
-                Err(mpsc::RecvTimeoutError::Timeout) if !deadline.has_passed() => {}
-                Err(_) => break,
-            }
-        }
-        let why = if self.stop.is_asked() { "told to stop" } else { "no answer in time" };
-        answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(anyhow!(why)))).collect()
+        Asked { receiver, answers, deadline, stop: self.stop.clone() }
     }
 
     /// Sends one request.
@@ -169,6 +183,25 @@ impl Http {
     }
 }
 
+impl Asked {
+    /// Waits for all answers, but not beyond the deadline.
+    ///
+    /// **Shape**: in the order of the requests.
+    #[must_use]
+    pub fn finish(self) -> Vec<anyhow::Result<Answer>> {
+        let Self { receiver, mut answers, deadline, stop } = self;
+        while answers.iter().any(Option::is_none) && !stop.is_asked() {
+            match receiver.recv_timeout(deadline.left().min(STOP_INTERVAL)) {
+                Ok((index, answer)) => answers[index] = Some(answer),
+                Err(mpsc::RecvTimeoutError::Timeout) if !deadline.has_passed() => {}
+                Err(_) => break,
+            }
+        }
+        let why = if stop.is_asked() { "told to stop" } else { "no answer in time" };
+        answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(anyhow!(why)))).collect()
+    }
+}
+
 fn tls(extra_roots: Option<&Path>) -> anyhow::Result<rustls::ClientConfig> {
     let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(path) = extra_roots {
@@ -192,7 +225,11 @@ fn tls(extra_roots: Option<&Path>) -> anyhow::Result<rustls::ClientConfig> {
 }
 
 fn send(client: &Client, request: Request, deadline: Deadline) -> anyhow::Result<Answer> {
+    let is_post = request.method == Method::POST;
     let mut builder = client.request(request.method, request.url).timeout(deadline.left());
+    if let Some(key) = request.api_key {
+        builder = builder.header("x-mbx-apikey", key);
+    }
     if let Some((content_type, body)) = request.body {
         builder = builder.header("content-type", content_type).body(body);
     }
@@ -205,8 +242,13 @@ fn send(client: &Client, request: Request, deadline: Deadline) -> anyhow::Result
     let used_weight =
         header(headers, "x-mbx-used-weight-1m").and_then(|weight| weight.parse().ok());
     let mut answer = Answer { status, date, received, retry_after, used_weight, body: Vec::new() };
-    // A wish for silence is in the headers; it holds whatever becomes of the body.
-    if !answer.wants_silence() {
+    // A wish for silence is in the headers; it holds whatever becomes of the body. What was sent may
+    // be told more there: whether an order was refused, and by Telegram for how long to be silent.
+    if answer.wants_silence() {
+        if is_post {
+            answer.body = body(response, deadline).unwrap_or_default();
+        }
+    } else {
         answer.body = body(response, deadline)?;
     }
     Ok(answer)

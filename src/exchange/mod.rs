@@ -1,23 +1,26 @@
-//! Where candles and prices come from.
+//! Where candles and prices come from, and where orders go.
 //!
 //! [`Exchange`] is what a run needs of the outside: the closed candles of both legs, and the best
 //! price of the moment with the symbol's rules. [`paper::Paper`] asks Binance for them,
-//! [`replay::Replay`] reads a recording. Neither can send an order; fills are simulated by
-//! [`crate::trading::order`].
+//! [`replay::Replay`] reads a recording; neither can send an order, their fills are simulated by
+//! [`crate::trading::order`]. [`live::Live`] trades.
 
 pub mod binance;
 pub mod demo;
 pub mod dump;
 pub mod http;
+pub mod live;
 pub mod paper;
 pub mod replay;
+pub mod sign;
+pub mod watch;
 pub(crate) mod wire;
 
 use crate::failure::Failure;
 use crate::store::outside::Outside;
 use crate::trading::candle::Legs;
-use crate::trading::fill::Touch;
 use crate::trading::market::{Leg, Side};
+use crate::trading::order::Touch;
 use crate::trading::time::Timestamp;
 
 /// What a run needs of the outside.
@@ -38,6 +41,11 @@ pub trait Exchange {
         candle: Timestamp,
         outside: &mut Outside,
     ) -> Result<(Touch, Timestamp), Failure>;
+
+    /// The account behind it, where orders are real.
+    fn live(&mut self) -> Option<&mut live::Live> {
+        None
+    }
 
     /// In a replay, a hash of the candles up to this one; they are what its book belongs to.
     fn fingerprint(&self, _through: Option<Timestamp>) -> Option<String> {

@@ -1,80 +1,48 @@
 //! The market of paper trading: Binance's candles, prices and rules, nobody's orders.
 
-use std::time::Duration;
-
-use super::binance::{Binance, Klines};
-use super::{Exchange, Market, View, Want};
-use crate::clock::{self, Deadline};
+use super::watch::Watch;
+use super::{Exchange, View, Want};
+use crate::clock;
 use crate::failure::Failure;
 use crate::store::outside::{KnownRules, Outside, RulesV1};
-use crate::trading::candle::{Distrust, Legs};
-use crate::trading::fill::Touch;
-use crate::trading::market::{Leg, Pair, Side, SymbolRules};
-use crate::trading::time::{Interval, Timestamp};
+use crate::trading::market::{Leg, Side, SymbolRules};
+use crate::trading::order::{Kind, Touch};
+use crate::trading::time::Timestamp;
 
 /// Binance, as paper trading sees it.
 #[derive(Debug)]
 pub struct Paper {
-    binance: Binance,
-    pair: Pair,
-    interval: Interval,
+    watch: Watch,
+    kind: Kind,
 }
 
 impl Paper {
-    /// Watches `pair`'s candles of `interval`.
+    /// Trades on what `watch` sees, by orders of this kind.
     #[must_use]
-    pub fn new(binance: Binance, pair: Pair, interval: Interval) -> Self {
-        Self { binance, pair, interval }
-    }
-
-    fn distrust(&self, distrust: &Distrust) -> Failure {
-        distrusted(distrust, &self.pair)
-    }
-
-    /// How many candles to ask for: the window, those missed where they matter, the forming one.
-    fn limit(&self, want: &Want, newest: Timestamp) -> usize {
-        let missed = match want.last_candle {
-            Some(last) if want.looks_back => self.interval.candles_between(last, newest),
-            _ => 1,
-        };
-        let earlier = usize::try_from(missed - 1).unwrap_or(0);
-        want.window.saturating_add(earlier).min(want.lookback) + 1
-    }
-
-    fn ask(
-        &self,
-        legs: &[Leg],
-        limit: usize,
-        outside: &mut Outside,
-    ) -> Result<Vec<Klines>, Failure> {
-        let symbols: Vec<String> = legs.iter().map(|leg| self.pair.symbol(*leg).code()).collect();
-        let answers = self.binance.klines(&symbols, self.interval, limit, outside)?;
-        answers
-            .into_iter()
-            .zip(legs)
-            .map(|(answer, leg)| {
-                answer.map_err(|fault| self.distrust(&Distrust { leg: *leg, fault }))
-            })
-            .collect()
+    pub fn new(watch: Watch, kind: Kind) -> Self {
+        Self { watch, kind }
     }
 
     /// The rules of a leg's symbol, asked for at most once a day.
     fn rules(&self, leg: Leg, outside: &mut Outside) -> Result<SymbolRules, Failure> {
-        let (now, host) = (clock::now(), self.binance.host());
-        let wanted = self.pair.symbol(leg).code();
+        let (now, host) = (clock::now(), self.watch.binance.host());
+        let wanted = self.watch.pair.symbol(leg).code();
         let known = outside.memory.rules.as_ref().filter(|known| {
             let age = known.at.parse().map(|at: Timestamp| now.millis_since(at));
-            known.host == host && age.is_ok_and(|age| (0..DAY_MILLIS).contains(&age))
+            known.host == host
+                && known.kind == self.kind.name()
+                && age.is_ok_and(|age| (0..DAY_MILLIS).contains(&age))
         });
         let known = known.and_then(|known| known.symbols.get(&wanted)?.rules());
         // A pause of trading is over in minutes: only a symbol that trades is believed for a day.
         if let Some(rules) = known.filter(SymbolRules::is_trading) {
             return Ok(rules);
         }
-        let symbols = Leg::BOTH.map(|leg| self.pair.symbol(leg).code());
-        let rules = self.binance.rules(&symbols, outside)?;
+        let symbols = Leg::BOTH.map(|leg| self.watch.pair.symbol(leg).code());
+        let rules = self.watch.binance.rules(&symbols, self.kind, outside)?;
         let kept = symbols.iter().cloned().zip(rules.iter().map(RulesV1::of)).collect();
-        outside.memory.rules = Some(KnownRules { at: now.to_string(), host, symbols: kept });
+        let (at, kind) = (now.to_string(), self.kind.name().to_owned());
+        outside.memory.rules = Some(KnownRules { at, host, kind, symbols: kept });
         let position = symbols.iter().position(|symbol| *symbol == wanted).unwrap_or(0);
         Ok(rules.into_iter().nth(position).expect("both symbols have rules"))
     }
@@ -82,56 +50,7 @@ impl Paper {
 
 impl Exchange for Paper {
     fn view(&mut self, want: &Want, outside: &mut Outside) -> Result<View, Failure> {
-        // The local clock only guesses how many to ask for; the answers' own clock decides.
-        let mut limit = self.limit(want, self.interval.newest_closed(clock::now()));
-        let mut seen = self.ask(&Leg::BOTH, limit, outside)?;
-        let patience = Deadline::after(PATIENCE);
-        let mut asked_again = false;
-        loop {
-            let [numerator, denominator] = seen.as_slice() else {
-                unreachable!("two legs were asked for")
-            };
-            let now = numerator.at.min(denominator.at);
-            let newest = self.interval.newest_closed(now);
-            let later = self.interval.newest_closed(numerator.at.max(denominator.at));
-            if newest != later && !asked_again {
-                // A candle ended between the two answers: asked again, both are after its end.
-                // Once only, because two servers' clocks may differ for good.
-                asked_again = true;
-                seen = self.ask(&Leg::BOTH, limit, outside)?;
-                continue;
-            }
-            let needed = self.limit(want, newest);
-            if needed > limit {
-                limit = needed;
-                seen = self.ask(&Leg::BOTH, limit, outside)?;
-                continue;
-            }
-            let late: Vec<Leg> = Leg::BOTH
-                .into_iter()
-                .zip(&seen)
-                .filter(|(_, klines)| !klines.rows.iter().any(|row| row.candle.open_time >= newest))
-                .map(|(leg, _)| leg)
-                .collect();
-            let processed = want.last_candle.is_some_and(|last| newest <= last);
-            if late.is_empty() || processed || patience.has_passed() {
-                let closed = |klines: &Klines| {
-                    let is_closed = |row: &&super::wire::Kline| {
-                        row.close_time < now && row.candle.open_time <= newest
-                    };
-                    klines.rows.iter().filter(is_closed).map(|row| row.candle).collect()
-                };
-                let legs = Legs::new(closed(numerator), closed(denominator))
-                    .map_err(|distrust| self.distrust(&distrust))?;
-                return Ok(View::Candles(Market { legs, newest, now }));
-            }
-            // Right after the boundary the newest candle may not have reached the database.
-            self.binance.wait(BETWEEN_QUESTIONS)?;
-            let again = self.ask(&late, limit, outside)?;
-            for (leg, klines) in late.into_iter().zip(again) {
-                seen[usize::from(leg == Leg::Denominator)] = klines;
-            }
-        }
+        self.watch.view(want, outside)
     }
 
     fn touch(
@@ -142,7 +61,8 @@ impl Exchange for Paper {
         outside: &mut Outside,
     ) -> Result<(Touch, Timestamp), Failure> {
         let rules = self.rules(leg, outside)?;
-        let (ticker, now) = self.binance.book_ticker(&self.pair.symbol(leg).code(), outside)?;
+        let (ticker, now) =
+            self.watch.binance.book_ticker(&self.watch.pair.symbol(leg).code(), outside)?;
         let price = match side {
             Side::Buy => ticker.ask,
             Side::Sell => ticker.bid,
@@ -151,15 +71,4 @@ impl Exchange for Paper {
     }
 }
 
-/// A window that is not traded on, as a failure.
-#[must_use]
-pub fn distrusted(distrust: &Distrust, pair: &Pair) -> Failure {
-    Failure::untrusted(
-        distrust.sentence(pair),
-        "no decision was made and nothing was changed; the next run looks again",
-    )
-}
-
-const PATIENCE: Duration = Duration::from_secs(3);
-const BETWEEN_QUESTIONS: Duration = Duration::from_millis(500);
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;

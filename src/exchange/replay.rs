@@ -14,9 +14,9 @@ use crate::failure::Failure;
 use crate::store::journal::hex;
 use crate::store::outside::Outside;
 use crate::trading::candle::{Candle, Legs};
-use crate::trading::fill::Touch;
 use crate::trading::market::{Leg, Pair, Side, SymbolRules};
 use crate::trading::money::Price;
+use crate::trading::order::Touch;
 use crate::trading::time::{Interval, Timestamp};
 
 /// A recording of both legs.

@@ -11,14 +11,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::clock::Deadline;
-use crate::config::{Config, Mode};
+use crate::config::{Config, Telegram};
 use crate::exchange::http::Http;
 use crate::failure::{Failure, Kind};
 use crate::report;
 use crate::store::outside::{OngoingFailure, Outside};
 use crate::store::{Message, Outbox};
 use crate::trading::time::Timestamp;
-use telegram::{Chat, Delivery};
+use telegram::{Chat, Delivery, Trouble};
 
 /// How a run ended, for those who are told.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +49,7 @@ pub fn tell(
         _ => {}
     }
     // The ping goes first: it is one request, and it is what a monitor waits for.
-    if let (Some(url), Mode::Paper) = (&config.healthcheck, &config.mode) {
+    if let Some(url) = config.healthcheck.as_ref().filter(|_| !config.mode.is_replay()) {
         let (line, is_good) = match ending {
             Ending::Done(line) | Ending::StoodStill(line) => (line, true),
             Ending::Failed(failure) => (failure.message.as_str(), false),
@@ -61,6 +61,52 @@ pub fn tell(
         tell_chat(config, &chat, outbox, outside, ending, now);
     }
     outside.save();
+}
+
+/// Which bot would tell which chat. Tells nothing.
+///
+/// **Errors**: Telegram knows the one or the other not (a wrong configuration), wants silence, or
+/// gave no answer.
+pub fn introduce(
+    telegram: &Telegram,
+    http: &Http,
+    outside: &mut Outside,
+    now: Timestamp,
+) -> Result<String, Failure> {
+    if let Some(until) = outside.telegram_until(now) {
+        return Err(silence(until));
+    }
+    let chat = Chat::new(http, telegram, Deadline::after(ALL_MESSAGES));
+    let mut failure = |trouble: Trouble, hint: &str| {
+        if let Some(seconds) = trouble.silent_for {
+            let until = now.plus_millis(seconds.saturating_mul(1000));
+            outside.memory.telegram_until = Some(until.to_string());
+            outside.save();
+            return silence(until);
+        }
+        if trouble.is_refusal {
+            return Failure::configuration(format!("Telegram refused: {}", trouble.why), hint);
+        }
+        let hint = "what is to be told waits until Telegram takes it; no trade depends on it";
+        let message = format!("Telegram gave no good answer: {}", trouble.why);
+        Failure::new(Kind::Unreachable, message, hint)
+    };
+    let bot = chat.bot().map_err(|trouble| {
+        failure(trouble, "look at `TELEGRAM_BOT_TOKEN`; Telegram's @BotFather shows it")
+    })?;
+    let kind = chat.kind().map_err(|trouble| {
+        let hint = "look at `TELEGRAM_CHAT_ID`; write to the bot once, or add it to the group";
+        failure(trouble, hint)
+    })?;
+    Ok(format!("@{bot} tells the chat {} ({kind})", telegram.chat_id))
+}
+
+fn silence(until: Timestamp) -> Failure {
+    Failure::new(
+        Kind::Limited,
+        format!("Telegram wants no message before {until}"),
+        "what is to be told waits until then",
+    )
 }
 
 fn tell_chat(
@@ -111,11 +157,17 @@ fn tell_chat(
         Ending::Failed(failure) if failure.kind.is_told() => {
             let kind = failure.kind.name();
             let ongoing = ongoing(outside.memory.failures.remove(kind), now);
-            let is_due = ongoing.told_at.as_ref().is_none_or(|told_at| {
-                let told_at: Result<Timestamp, _> = told_at.parse();
-                told_at.map_or(true, |told_at| now.millis_since(told_at) >= DAY_MILLIS)
-            });
-            let told = is_due && send(outside, &failure_text(config, failure, &ongoing));
+            // An order is often known a run later; only one that stays open is news.
+            let is_news = failure.kind != Kind::Pending || ongoing.runs > 1;
+            let is_due = is_news
+                && ongoing.told_at.as_ref().is_none_or(|told_at| {
+                    let told_at: Result<Timestamp, _> = told_at.parse();
+                    told_at.map_or(true, |told_at| now.millis_since(told_at) >= DAY_MILLIS)
+                });
+            // A halt of the program's own is among the messages of the state, if there is a state.
+            let is_said = failure.kind == Kind::Halted && !waiting.is_empty();
+            let text = || failure_text(config, failure, &ongoing);
+            let told = is_due && if is_said { !silent } else { send(outside, &text()) };
             let told_at = if told { Some(now.to_string()) } else { ongoing.told_at };
             let ongoing = OngoingFailure { told_at, ..ongoing };
             outside.memory.failures.insert(kind.to_owned(), ongoing);

@@ -4,6 +4,7 @@
 //! the state is rendered again and must come out byte for byte. With the checksum over the body
 //! that leaves no room for a flipped bit, a doubled key or an unknown field.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use rust_decimal::Decimal;
@@ -11,10 +12,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::journal::{Line, hex};
+use super::outside::RulesV1;
 use super::{Identity, Message, Outbox, State};
 use crate::trading::book::{Book, Day, Dust, Halt, HaltedBy, Holding, Leaving, Position};
-use crate::trading::market::Leg;
+use crate::trading::ledger::{Balances, Intent, KnownOrder, LastOrder, Ledger, Seen};
+use crate::trading::market::{Asset, Leg, Side};
 use crate::trading::money::{Amount, Price, Profit, Quantity};
+use crate::trading::order::{Ordered, Plan, Purpose, Size, Touch};
 use crate::trading::strategy::ZScore;
 use crate::trading::time::Timestamp;
 
@@ -78,7 +82,13 @@ struct BodyV1 {
     identity: IdentityV1,
     position: PositionV1,
     dust: DustV1,
-    paper_balance: String,
+    // Absent where there is none, so that a paper book reads as it did before there was live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paper_balance: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ledger: Option<LedgerV1>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    other_fees: BTreeMap<String, String>,
     realized_pnl: String,
     round_trips: u64,
     last_candle: Option<String>,
@@ -140,6 +150,75 @@ struct DustV1 {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct LedgerV1 {
+    account: u64,
+    pending: Option<IntentV1>,
+    last: Option<LastOrderV1>,
+    known: Vec<KnownOrderV1>,
+    seen_numerator: Option<u64>,
+    seen_denominator: Option<u64>,
+    unexplained: Vec<KnownOrderV1>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IntentV1 {
+    client_order_id: String,
+    candle: String,
+    leg: LegV1,
+    purpose: PurposeV1,
+    size: SizeV1,
+    limit: Option<String>,
+    touch: String,
+    rules: RulesV1,
+    recorded_at: String,
+    timestamp_ms: i64,
+    recv_window_ms: u32,
+    before: BalancesV1,
+    newest_order: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, tag = "is")]
+enum PurposeV1 {
+    #[serde(rename = "entry")]
+    Entry { z: f64 },
+    #[serde(rename = "exit")]
+    Exit { cools: bool },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum SizeV1 {
+    Base(String),
+    Quote(String),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BalancesV1 {
+    base: String,
+    quote: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LastOrderV1 {
+    leg: LegV1,
+    before: BalancesV1,
+    at: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KnownOrderV1 {
+    leg: LegV1,
+    order_id: u64,
+    client_order_id: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct DayV1 {
     date: String,
     orders: u32,
@@ -187,7 +266,13 @@ impl BodyV1 {
                 numerator: book.dust.numerator.to_string(),
                 denominator: book.dust.denominator.to_string(),
             },
-            paper_balance: book.cash.to_string(),
+            paper_balance: book.cash.map(|cash| cash.to_string()),
+            ledger: book.ledger.as_ref().map(LedgerV1::of),
+            other_fees: book
+                .other_fees
+                .iter()
+                .map(|(asset, fee)| (asset.code().to_owned(), fee.to_string()))
+                .collect(),
             realized_pnl: book.realized.to_string(),
             round_trips: book.round_trips,
             last_candle: book.last_candle.map(|at| at.to_string()),
@@ -239,13 +324,19 @@ impl BodyV1 {
                     numerator: quantity(&self.dust.numerator)?,
                     denominator: quantity(&self.dust.denominator)?,
                 },
-                cash: amount(&self.paper_balance)?,
-                realized: profit(&self.realized_pnl)?,
-                round_trips: self.round_trips,
-                last_candle: match self.last_candle {
-                    Some(text) => Some(time(&text)?),
+                cash: optional(self.paper_balance.as_deref(), amount)?,
+                ledger: match self.ledger {
+                    Some(ledger) => Some(ledger.ledger()?),
                     None => None,
                 },
+                other_fees: self
+                    .other_fees
+                    .iter()
+                    .map(|(asset, fee)| Some((Asset::new(asset)?, quantity(fee)?)))
+                    .collect::<Option<_>>()?,
+                realized: profit(&self.realized_pnl)?,
+                round_trips: self.round_trips,
+                last_candle: optional(self.last_candle.as_deref(), time)?,
                 day: Day {
                     date: time(&self.day.date)?,
                     orders: self.day.orders,
@@ -299,10 +390,7 @@ impl PositionV1 {
 impl HoldingV1 {
     fn of(holding: &Holding) -> Self {
         Self {
-            leg: match holding.leg {
-                Leg::Numerator => LegV1::Numerator,
-                Leg::Denominator => LegV1::Denominator,
-            },
+            leg: LegV1::of(holding.leg),
             quantity: holding.quantity.to_string(),
             cost: holding.cost.to_string(),
             proceeds: holding.proceeds.to_string(),
@@ -314,18 +402,161 @@ impl HoldingV1 {
 
     fn holding(self) -> Option<Holding> {
         Some(Holding {
-            leg: match self.leg {
-                LegV1::Numerator => Leg::Numerator,
-                LegV1::Denominator => Leg::Denominator,
-            },
+            leg: self.leg.leg(),
             quantity: quantity(&self.quantity).filter(|quantity| !quantity.is_zero())?,
             cost: amount(&self.cost)?,
             proceeds: amount(&self.proceeds)?,
-            entry_price: Decimal::from_str(&self.entry_price).ok().and_then(Price::new)?,
+            entry_price: price(&self.entry_price)?,
             entry_z: ZScore::new(self.entry_z)?,
             entry_candle: time(&self.entry_candle)?,
         })
     }
+}
+
+impl LegV1 {
+    fn of(leg: Leg) -> Self {
+        match leg {
+            Leg::Numerator => Self::Numerator,
+            Leg::Denominator => Self::Denominator,
+        }
+    }
+
+    fn leg(&self) -> Leg {
+        match self {
+            Self::Numerator => Leg::Numerator,
+            Self::Denominator => Leg::Denominator,
+        }
+    }
+}
+
+impl LedgerV1 {
+    fn of(ledger: &Ledger) -> Self {
+        let orders = |orders: &[KnownOrder]| orders.iter().map(KnownOrderV1::of).collect();
+        Self {
+            account: ledger.uid,
+            pending: ledger.pending.as_ref().map(IntentV1::of),
+            last: ledger.last.as_ref().map(|last| LastOrderV1 {
+                leg: LegV1::of(last.leg),
+                before: BalancesV1::of(&last.before),
+                at: last.at.to_string(),
+            }),
+            known: orders(&ledger.known),
+            seen_numerator: ledger.seen.numerator,
+            seen_denominator: ledger.seen.denominator,
+            unexplained: orders(&ledger.unexplained),
+        }
+    }
+
+    fn ledger(self) -> Option<Ledger> {
+        let orders = |orders: Vec<KnownOrderV1>| orders.into_iter().map(KnownOrderV1::order);
+        let last = match self.last {
+            Some(last) => Some(LastOrder {
+                leg: last.leg.leg(),
+                before: last.before.balances()?,
+                at: time(&last.at)?,
+            }),
+            None => None,
+        };
+        Some(Ledger {
+            uid: self.account,
+            pending: match self.pending {
+                Some(intent) => Some(intent.intent()?),
+                None => None,
+            },
+            last,
+            known: orders(self.known).collect(),
+            seen: Seen { numerator: self.seen_numerator, denominator: self.seen_denominator },
+            unexplained: orders(self.unexplained).collect(),
+        })
+    }
+}
+
+impl IntentV1 {
+    fn of(intent: &Intent) -> Self {
+        let Ordered { leg, purpose, plan } = &intent.ordered;
+        Self {
+            client_order_id: intent.client_order_id.clone(),
+            candle: intent.candle.to_string(),
+            leg: LegV1::of(*leg),
+            purpose: match purpose {
+                Purpose::Entry(z) => PurposeV1::Entry { z: z.value() },
+                Purpose::Exit { cools } => PurposeV1::Exit { cools: *cools },
+            },
+            size: match plan.size {
+                Size::Base(quantity) => SizeV1::Base(quantity.to_string()),
+                Size::Quote(amount) => SizeV1::Quote(amount.to_string()),
+            },
+            limit: plan.limit.map(|limit| limit.to_string()),
+            touch: intent.touch.price.to_string(),
+            rules: RulesV1::of(&intent.touch.rules),
+            recorded_at: intent.timestamp.to_string(),
+            timestamp_ms: intent.timestamp.as_millis(),
+            recv_window_ms: intent.recv_window_ms,
+            before: BalancesV1::of(&intent.before),
+            newest_order: intent.newest_order,
+        }
+    }
+
+    fn intent(self) -> Option<Intent> {
+        let purpose = match self.purpose {
+            PurposeV1::Entry { z } => Purpose::Entry(ZScore::new(z)?),
+            PurposeV1::Exit { cools } => Purpose::Exit { cools },
+        };
+        let side = match purpose {
+            Purpose::Entry(_) => Side::Buy,
+            Purpose::Exit { .. } => Side::Sell,
+        };
+        let size = match self.size {
+            SizeV1::Base(text) => Size::Base(quantity(&text)?),
+            SizeV1::Quote(text) => Size::Quote(amount(&text)?),
+        };
+        let plan = Plan { side, size, limit: optional(self.limit.as_deref(), price)? };
+        Some(Intent {
+            client_order_id: self.client_order_id,
+            candle: time(&self.candle)?,
+            ordered: Ordered { leg: self.leg.leg(), purpose, plan },
+            touch: Touch { price: price(&self.touch)?, rules: self.rules.rules()? },
+            timestamp: Timestamp::from_millis(self.timestamp_ms)?,
+            recv_window_ms: self.recv_window_ms,
+            before: self.before.balances()?,
+            newest_order: self.newest_order,
+        })
+    }
+}
+
+impl BalancesV1 {
+    fn of(balances: &Balances) -> Self {
+        Self { base: balances.base.to_string(), quote: balances.quote.to_string() }
+    }
+
+    fn balances(&self) -> Option<Balances> {
+        Some(Balances { base: quantity(&self.base)?, quote: amount(&self.quote)? })
+    }
+}
+
+impl KnownOrderV1 {
+    fn of(order: &KnownOrder) -> Self {
+        Self {
+            leg: LegV1::of(order.leg),
+            order_id: order.order_id,
+            client_order_id: order.client_order_id.clone(),
+        }
+    }
+
+    fn order(self) -> KnownOrder {
+        let Self { leg, order_id, client_order_id } = self;
+        KnownOrder { leg: leg.leg(), order_id, client_order_id }
+    }
+}
+
+/// What may be absent, but not wrong.
+#[expect(clippy::option_option, reason = "the outer one says whether the text makes sense")]
+fn optional<T>(text: Option<&str>, parse: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
+    text.map_or(Some(None), |text| parse(text).map(Some))
+}
+
+fn price(text: &str) -> Option<Price> {
+    Decimal::from_str(text).ok().and_then(Price::new)
 }
 
 fn quantity(text: &str) -> Option<Quantity> {

@@ -4,7 +4,7 @@
 //! line, so a line that a crash kept from the file is appended by a later run.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -95,6 +95,10 @@ pub(crate) fn tail(path: &Path, newest: Option<&Line>) -> anyhow::Result<Tail> {
         };
     };
     let start = last.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    // The usual case: the state's own line, whose hash was looked at with the state.
+    if torn.is_empty() && &lines[start..] == text.as_bytes() {
+        return Ok(Tail { whole, is_complete: true });
+    }
     let text = &lines[start..];
     let last: Line = serde_json::from_slice(text).map_err(|error| {
         distrusted(format!("ends with a line that is not one of ours: {error}"))
@@ -123,6 +127,46 @@ pub(crate) fn recent(path: &Path) -> anyhow::Result<Vec<Line>> {
         last_bytes(file).with_context(|| format!("failed to read `{}`", path.display()))?;
     let lines = end.rsplit(|byte| *byte == b'\n');
     Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
+}
+
+/// Walks the file from its first line on, each checked against the one before; half a line at its
+/// end is left out, the state has it whole.
+///
+/// **Errors**: [`Distrusted`] at the first line that doesn't fit, or the file can't be read.
+pub(crate) fn walk(
+    path: &Path,
+    mut each: impl FnMut(&Line) -> Result<(), String>,
+) -> anyhow::Result<Option<(u64, String)>> {
+    let shown = path.display();
+    let Some(file) = atomic::open_own(path, File::options().read(true))? else {
+        return Ok(None);
+    };
+    let mut last: Option<(u64, String)> = None;
+    let mut reader = BufReader::new(file);
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        reader
+            .read_until(b'\n', &mut bytes)
+            .with_context(|| format!("failed to read `{shown}`"))?;
+        if !bytes.ends_with(b"\n") {
+            return Ok(last);
+        }
+        let (seq, prev) =
+            last.as_ref().map_or((1, GENESIS), |(seq, hash)| (seq.saturating_add(1), hash));
+        let distrusted =
+            |why: &str| anyhow::Error::new(Distrusted(format!("`{shown}`, line {seq}: {why}")));
+        let line: Line = serde_json::from_slice(&bytes)
+            .map_err(|error| distrusted(&format!("it is not one of ours: {error}")))?;
+        if line.seq != seq || line.prev != prev {
+            return Err(distrusted("it does not continue the line before"));
+        }
+        if !line.is_sound() || line.to_text().as_bytes() != bytes {
+            return Err(distrusted("it does not fit its hash"));
+        }
+        each(&line).map_err(|why| distrusted(&why))?;
+        last = Some((line.seq, line.hash));
+    }
 }
 
 /// Appends the state's newest line where it is missing. Not synced: the state has it too, and

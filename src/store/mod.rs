@@ -7,7 +7,9 @@ pub(crate) mod atomic;
 mod format;
 mod halt;
 pub(crate) mod journal;
+mod mount;
 pub mod outside;
+pub mod probe;
 
 use std::fs::{DirBuilder, File};
 use std::io::ErrorKind;
@@ -20,8 +22,11 @@ use serde_json::value::to_raw_value;
 
 use crate::failure::{Failure, Kind};
 use crate::trading::book::Book;
+use crate::trading::ledger::Intent;
 use atomic::{Distrusted, Durability};
 use journal::{GENESIS, Line, Tail};
+
+pub use mount::{network_filesystem, refuse_network};
 
 /// Everything that a commit makes durable.
 #[derive(Debug, Clone)]
@@ -34,6 +39,14 @@ pub struct State {
     pub outbox: Outbox,
     /// The newest line of the journal. Its number is the state's sequence number.
     newest: Line,
+}
+
+impl State {
+    /// How many commits there were.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.newest.seq
+    }
 }
 
 /// What a book belongs to. Started with anything else it is left alone.
@@ -49,6 +62,21 @@ pub struct Identity {
     pub timeframe: String,
     /// In a replay, a hash of the candles that were decided on.
     pub candles: Option<String>,
+}
+
+/// An intent that is on the disk: the leave to send an order, once.
+///
+/// Only [`Store::record`] makes one, and it can neither be copied nor read from a file: after a
+/// crash nobody can know whether it was used, so what is loaded can only be asked about.
+#[derive(Debug)]
+pub struct Recorded(Intent);
+
+impl Recorded {
+    /// The intent. The leave is used up.
+    #[must_use]
+    pub fn into_intent(self) -> Intent {
+        self.0
+    }
 }
 
 /// Messages that are kept until they were delivered.
@@ -183,6 +211,25 @@ impl Store {
         Ok(state)
     }
 
+    /// Commits a book with this intent open. From here on a crash means: ask.
+    ///
+    /// **Errors**: as [`Store::commit`]; then nothing may be sent.
+    pub fn record(
+        &mut self,
+        identity: Identity,
+        mut book: Book,
+        intent: Intent,
+        outbox: Outbox,
+        record: &impl Serialize,
+    ) -> Result<Recorded, Failure> {
+        let open = self.state.as_ref().and_then(|state| state.book.pending());
+        assert!(open.is_none(), "an order is sent only when no other may be under way");
+        let ledger = book.ledger.as_mut().expect("only a live book has orders");
+        ledger.pending = Some(intent.clone());
+        self.commit(identity, book, outbox, record)?;
+        Ok(Recorded(intent))
+    }
+
     /// Appends the state's newest line to the journal where a crash kept it from there.
     pub fn complete_journal(&mut self) -> anyhow::Result<()> {
         if let Some(state) = &self.state {
@@ -194,6 +241,11 @@ impl Store {
     /// As [`read_halt`], of this world.
     pub fn asked_to_halt(&self) -> Result<Option<String>, Failure> {
         read_halt(&self.folder)
+    }
+
+    /// Asks for a halt beside the state: it holds whatever becomes of this run.
+    pub fn ask_to_halt(&self, reason: &str) -> Result<(), Failure> {
+        ask_to_halt(&self.folder, reason)
     }
 
     /// Removes the request for a halt, once it is part of the state or was lifted.
@@ -224,6 +276,15 @@ pub fn peek(folder: &Path) -> Result<Option<State>, Failure> {
     }
 }
 
+/// The state of a world, looked at without its lock and without its journal: for whoever walks that
+/// from its first line on.
+///
+/// **Errors**: it can't be read or trusted.
+pub fn peek_alone(folder: &Path) -> Result<Option<State>, Failure> {
+    refuse_link(folder)?;
+    load_state(folder)
+}
+
 /// The newest records of the journal, newest first, as far as a look at its end shows them. For
 /// people; nothing is decided on them.
 ///
@@ -233,6 +294,38 @@ pub fn recent_records(folder: &Path, state: &State) -> Result<Vec<serde_json::Va
     // The state's own line may not have reached the journal yet; then it is the newest.
     let lines = std::iter::once(state.newest.clone()).chain(older);
     Ok(lines.filter_map(|line| serde_json::from_str(line.record.get()).ok()).collect())
+}
+
+/// Walks the whole journal and gives each record, the oldest first, to `each`; then the state's
+/// newest, where a crash kept it from the file. How many there were.
+///
+/// **Errors**: the first line that breaks the chain or that `each` refuses, with its number.
+pub fn walk(
+    folder: &Path,
+    state: &State,
+    mut each: impl FnMut(&serde_json::Value) -> Result<(), String>,
+) -> Result<u64, Failure> {
+    let mut give = |line: &Line| {
+        let record = serde_json::from_str(line.record.get()).map_err(|error| error.to_string())?;
+        each(&record)
+    };
+    let path = folder.join(JOURNAL);
+    let last = journal::walk(&path, &mut give).map_err(refused_or_failed)?;
+    let newest = &state.newest;
+    match last {
+        Some((seq, hash)) if seq == newest.seq && hash == newest.hash => {}
+        Some((_, hash)) if hash != newest.prev => {
+            return Err(distrusted(&format!("`{}` is not the state's journal", path.display())));
+        }
+        None if newest.prev != GENESIS => {
+            return Err(distrusted(&format!("`{}` lacks its lines", path.display())));
+        }
+        Some(_) | None => {
+            let refused = |why: String| distrusted(&format!("the state's newest record: {why}"));
+            give(newest).map_err(refused)?;
+        }
+    }
+    Ok(newest.seq)
 }
 
 /// Asks for a halt without the lock, so that a run that is under way sees it too.
@@ -308,14 +401,15 @@ fn make_folder(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn load_state(folder: &Path) -> Result<Option<State>, Failure> {
+    let Some(bytes) = state_bytes(folder)? else { return Ok(None) };
+    let shown = folder.join(STATE);
+    let state = format::parse(&bytes);
+    state.map(Some).map_err(|why| distrusted(&format!("`{}` {why}", shown.display())))
+}
+
 fn load(folder: &Path) -> Result<(Option<State>, Tail), Failure> {
-    let state = match state_bytes(folder)? {
-        None => None,
-        Some(bytes) => Some(
-            format::parse(&bytes)
-                .map_err(|why| distrusted(&format!("`{}` {why}", folder.join(STATE).display())))?,
-        ),
-    };
+    let state = load_state(folder)?;
     let newest = state.as_ref().map(|state| &state.newest);
     let tail = journal::tail(&folder.join(JOURNAL), newest).map_err(refused_or_failed)?;
     Ok((state, tail))
@@ -325,8 +419,9 @@ fn state_bytes(folder: &Path) -> Result<Option<Vec<u8>>, Failure> {
     atomic::read(&folder.join(STATE), MOST_STATE_BYTES).map_err(refused_or_failed)
 }
 
+/// The failure of a file that can't be read, or that is not to be trusted.
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
-fn refused_or_failed(error: anyhow::Error) -> Failure {
+pub(crate) fn refused_or_failed(error: anyhow::Error) -> Failure {
     match error.downcast_ref::<Distrusted>() {
         Some(Distrusted(why)) => distrusted(why),
         None => Failure::storage(&error),

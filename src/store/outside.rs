@@ -56,6 +56,9 @@ pub struct KnownRules {
     pub at: String,
     /// Whom.
     pub host: String,
+    /// For which kind of order.
+    #[serde(default)]
+    pub kind: String,
     /// By the symbol's code.
     pub symbols: BTreeMap<String, RulesV1>,
 }
@@ -68,6 +71,12 @@ pub struct RulesV1 {
     min_quantity: String,
     max_quantity: Option<String>,
     min_notional: String,
+    tick: Option<String>,
+    #[serde(default = "finest")]
+    quote_step: String,
+    #[serde(default = "yes")]
+    takes_quote_amounts: bool,
+    not_taken: Option<String>,
 }
 
 /// A failure that was seen and not yet seen to be over.
@@ -173,6 +182,10 @@ impl RulesV1 {
             min_quantity: rules.min_quantity.to_string(),
             max_quantity: rules.max_quantity.map(|quantity| quantity.to_string()),
             min_notional: rules.min_notional.to_string(),
+            tick: rules.tick.map(|tick| tick.to_string()),
+            quote_step: rules.quote_step.to_string(),
+            takes_quote_amounts: rules.takes_quote_amounts,
+            not_taken: rules.not_taken.clone(),
         }
     }
 
@@ -190,8 +203,24 @@ impl RulesV1 {
                 None => None,
             },
             min_notional: self.min_notional.parse().ok()?,
+            tick: match &self.tick {
+                Some(text) => Some(text.parse().ok().and_then(Step::new)?),
+                None => None,
+            },
+            quote_step: self.quote_step.parse().ok().and_then(Step::new)?,
+            takes_quote_amounts: self.takes_quote_amounts,
+            not_taken: self.not_taken.clone(),
         })
     }
+}
+
+// What the files of an earlier version left out.
+fn finest() -> String {
+    crate::trading::money::Step::finest().to_string()
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Binance's longest ban is three days; one more for clocks.

@@ -1,10 +1,14 @@
 //! The book: what is held, what it cost, what was gained, and what a trade makes of it.
 //!
-//! Invariant, exact: `cash = opening balance + realized - cost of what is held + proceeds so far`.
+//! Invariant on paper, exact: `cash = opening balance + realized - cost of what is held + proceeds
+//! so far`. Live there is no cash in the book: the account says what is free.
 
-use super::market::Leg;
+use std::collections::BTreeMap;
+
+use super::ledger::{Intent, Ledger};
+use super::market::{Asset, Leg};
 use super::money::{Amount, Overflow, Price, Profit, Quantity};
-use super::order::{Execution, Fee};
+use super::order::Execution;
 use super::strategy::ZScore;
 use super::time::Timestamp;
 
@@ -15,10 +19,12 @@ pub struct Book {
     pub position: Position,
     /// What was too small to sell, per leg; it goes along with the next sale of that leg.
     pub dust: Dust,
-    /// Free quote asset of the paper account.
-    pub cash: Amount,
-    /// Gained or lost by round trips that are over, after fees.
+    /// Free quote asset of the paper account; `None` live.
+    pub cash: Option<Amount>,
+    /// Gained or lost by round trips that are over, after fees in their base and quote assets.
     pub realized: Profit,
+    /// Fees paid in any other asset, such as BNB; they are not in `realized`.
+    pub other_fees: BTreeMap<Asset, Quantity>,
     /// How many round trips are over.
     pub round_trips: u64,
     /// The newest candle that was decided on.
@@ -31,6 +37,8 @@ pub struct Book {
     pub refusals: u32,
     /// Set when no new order may leave.
     pub halt: Option<Halt>,
+    /// What ties the book to an account of the exchange; `None` on paper.
+    pub ledger: Option<Ledger>,
 }
 
 /// What is held. Exactly one of three, so that "half sold" cannot be forgotten.
@@ -158,21 +166,36 @@ impl Position {
 }
 
 impl Book {
-    /// A book in which nothing has happened yet.
+    /// A paper book in which nothing has happened yet.
     #[must_use]
     pub fn open(cash: Amount) -> Self {
+        Self { cash: Some(cash), ..Self::unclaimed() }
+    }
+
+    /// A live book in which nothing has happened yet: until an account answers for it nothing is
+    /// traded.
+    #[must_use]
+    pub fn unclaimed() -> Self {
         Self {
             position: Position::Flat { cooling: false },
             dust: Dust::default(),
-            cash,
+            cash: None,
             realized: Profit::ZERO,
+            other_fees: BTreeMap::new(),
             round_trips: 0,
             last_candle: None,
             day: Day::fresh(Timestamp::EPOCH),
             attempts: 0,
             refusals: 0,
             halt: None,
+            ledger: None,
         }
+    }
+
+    /// The order that may have been sent and whose outcome is not known yet.
+    #[must_use]
+    pub fn pending(&self) -> Option<&Intent> {
+        self.ledger.as_ref()?.pending.as_ref()
     }
 
     /// How much of what is held can be sold: the holding and its leg's dust.
@@ -208,30 +231,38 @@ impl Book {
 
     /// The book after a leg was bought.
     ///
-    /// **Errors**: the cost is more than the cash, or the fee more than the coins; neither is
-    /// possible for an execution of [`super::order::buy`].
+    /// **Errors**: the cost is more than the cash, or the numbers are beyond computation; neither
+    /// is possible for a simulated fill.
     pub fn entered(
         mut self,
         leg: Leg,
         bought: &Execution,
         candle: Timestamp,
         z: ZScore,
+        today: Timestamp,
     ) -> Result<Self, Overflow> {
-        let fee = match bought.fee {
-            Fee::Base(fee) => fee,
-            Fee::Quote(_) => Quantity::ZERO,
+        let cost = bought.quote.plus(bought.fees.quote)?;
+        self.cash = match self.cash {
+            Some(cash) => Some(cash.minus(cost).ok_or(Overflow)?),
+            None => None,
         };
-        self.cash = self.cash.minus(bought.quote).ok_or(Overflow)?;
-        self.position = Position::Holding(Holding {
+        self = self.paid_elsewhere(bought)?;
+        self.refusals = 0;
+        let holding = Holding {
             leg,
-            quantity: bought.quantity.minus(fee).ok_or(Overflow)?,
-            cost: bought.quote,
+            // What a fee takes beyond what was bought was the owner's.
+            quantity: bought.quantity.minus(bought.fees.base).unwrap_or_default(),
+            cost,
             proceeds: Amount::ZERO,
             entry_price: bought.price,
             entry_z: z,
             entry_candle: candle,
-        });
-        self.refusals = 0;
+        };
+        if holding.quantity.is_zero() {
+            let rest = self.dust.of(leg);
+            return self.closed(&holding, rest, false, today);
+        }
+        self.position = Position::Holding(holding);
         Ok(self)
     }
 
@@ -240,6 +271,7 @@ impl Book {
     pub fn sold(
         mut self,
         sold: &Execution,
+        rest: Quantity,
         rest_is_sellable: bool,
         cools: bool,
         today: Timestamp,
@@ -247,13 +279,12 @@ impl Book {
         let Some(holding) = self.position.holding().cloned() else {
             return Ok(self);
         };
-        let fee = match sold.fee {
-            Fee::Base(_) => Amount::ZERO,
-            Fee::Quote(fee) => fee,
+        let received = sold.quote.minus(sold.fees.quote).ok_or(Overflow)?;
+        self.cash = match self.cash {
+            Some(cash) => Some(cash.plus(received)?),
+            None => None,
         };
-        let received = sold.quote.minus(fee).ok_or(Overflow)?;
-        let rest = self.available()?.minus(sold.quantity).ok_or(Overflow)?;
-        self.cash = self.cash.plus(received)?;
+        self = self.paid_elsewhere(sold)?;
         let proceeds = holding.proceeds.plus(received)?;
         self.refusals = 0;
         if rest_is_sellable {
@@ -263,6 +294,21 @@ impl Book {
             return Ok(self);
         }
         self.closed(&Holding { proceeds, ..holding }, rest, cools, today)
+    }
+
+    /// What would be left of what can be sold after this sale. A fee in the base asset that is
+    /// more than the rest was the owner's.
+    pub fn rest_after(&self, sold: &Execution) -> Result<Quantity, Overflow> {
+        let rest = self.available()?.minus(sold.quantity).ok_or(Overflow)?;
+        Ok(rest.minus(sold.fees.base).unwrap_or_default())
+    }
+
+    fn paid_elsewhere(mut self, execution: &Execution) -> Result<Self, Overflow> {
+        for (asset, fee) in &execution.fees.other {
+            let paid = self.other_fees.entry(asset.clone()).or_default();
+            *paid = paid.plus(*fee)?;
+        }
+        Ok(self)
     }
 
     /// The book when what is held is too small to be sold: it becomes dust, the round trip is over.

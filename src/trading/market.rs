@@ -134,10 +134,10 @@ impl fmt::Display for Side {
     }
 }
 
-/// What the exchange lets through for one symbol: the filters of a market order, put together.
+/// What the exchange lets through for one symbol and our kind of order, all filters put together.
 ///
 /// **Source**: Binance Spot REST, "Filters"; `LOT_SIZE`, `MARKET_LOT_SIZE` (0 = no limit),
-/// `MIN_NOTIONAL` and `NOTIONAL`.
+/// `MIN_NOTIONAL`, `NOTIONAL` and `PRICE_FILTER`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SymbolRules {
     /// The symbol's status, `TRADING` when it can be traded.
@@ -150,6 +150,14 @@ pub struct SymbolRules {
     pub max_quantity: Option<Quantity>,
     /// The smallest price × quantity of one order, in the quote asset.
     pub min_notional: Decimal,
+    /// Limits are multiples of it; `None` where any price is.
+    pub tick: Option<Step>,
+    /// Amounts of the quote asset are multiples of it.
+    pub quote_step: Step,
+    /// Whether a market buy may name the amount that it spends.
+    pub takes_quote_amounts: bool,
+    /// Our kind of order, where the symbol doesn't take it.
+    pub not_taken: Option<String>,
 }
 
 impl SymbolRules {
@@ -162,6 +170,10 @@ impl SymbolRules {
             min_quantity: Quantity::ZERO,
             max_quantity: None,
             min_notional: Decimal::ZERO,
+            tick: None,
+            quote_step: Step::finest(),
+            takes_quote_amounts: true,
+            not_taken: None,
         }
     }
 

@@ -19,12 +19,15 @@
 
 #![deny(clippy::float_arithmetic, clippy::as_conversions)]
 
+pub mod account;
 pub mod book;
 pub mod candle;
 pub mod fill;
+pub mod ledger;
 pub mod machine;
 pub mod market;
 pub mod money;
 pub mod order;
+pub mod settlement;
 pub mod strategy;
 pub mod time;

@@ -64,6 +64,39 @@ impl Price {
         Self::new(exact_product(self.0, factor)?)
     }
 
+    /// **Rounding**: down to a multiple of `tick`; not rounded where there is none.
+    pub fn floor_to(self, tick: Option<Step>) -> Result<Self, Overflow> {
+        let Some(tick) = tick else { return Ok(self) };
+        let rest = self.0.checked_rem(tick.value()).ok_or(Overflow)?;
+        self.0.checked_sub(rest).and_then(Self::new).ok_or(Overflow)
+    }
+
+    /// **Rounding**: up to a multiple of `tick`; not rounded where there is none.
+    pub fn ceil_to(self, tick: Option<Step>) -> Result<Self, Overflow> {
+        let Some(tick) = tick else { return Ok(self) };
+        let rest = self.0.checked_rem(tick.value()).ok_or(Overflow)?;
+        if rest.is_zero() {
+            return Ok(self);
+        }
+        let up = tick.value().checked_sub(rest).and_then(|up| self.0.checked_add(up));
+        up.and_then(Self::new).ok_or(Overflow)
+    }
+
+    /// The average price of `quantity` that cost `quote`, if there is any.
+    ///
+    /// **Rounding**: to the nearest of 8 decimals. For people and records; nothing is computed
+    /// from it.
+    #[must_use]
+    pub fn average(quote: Amount, quantity: Quantity) -> Option<Self> {
+        Self::new(quote.0.checked_div(quantity.0)?.round_dp(DECIMALS))
+    }
+
+    /// The price at which `quantity` is worth `worth`, not rounded; `None` where there is none.
+    #[must_use]
+    pub fn at_which(quantity: Quantity, worth: Decimal) -> Option<Self> {
+        Self::new(worth.checked_div(quantity.0)?)
+    }
+
     /// This price moved down by `bps`, not rounded. `None` when nothing would be left of it.
     #[must_use]
     pub fn lowered_by(self, bps: BasisPoints) -> Option<Self> {
@@ -162,6 +195,12 @@ impl Amount {
     /// **Rounding**: down to 8 decimals, against us.
     pub fn proceeds_down(quantity: Quantity, price: Price) -> Result<Self, Overflow> {
         Product::of(quantity.0, price.0)?.down().and_then(|it| Self::new(it).ok_or(Overflow))
+    }
+
+    /// **Rounding**: down to a multiple of `step`.
+    pub fn floor_to(self, step: Step) -> Result<Self, Overflow> {
+        let rest = self.0.checked_rem(step.value()).ok_or(Overflow)?;
+        self.0.checked_sub(rest).and_then(Self::new).ok_or(Overflow)
     }
 
     /// The fee on this amount.

@@ -4,6 +4,7 @@
 //! Inside one process, because there are thousands of them; `state.rs` tries samples with the real
 //! binary, and so do the last tests here for every command.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, symlink};
@@ -15,23 +16,30 @@ use std::time::Duration;
 use ouroboros::failure::{Failure, Kind};
 use ouroboros::store::{self, Identity, Outbox, Store};
 use ouroboros::trading::book::{Book, Day, Dust, Halt, HaltedBy, Holding, Leaving, Position};
-use ouroboros::trading::market::Leg;
-use ouroboros::trading::money::{Amount, Price, Profit, Quantity};
+use ouroboros::trading::ledger::{Balances, Intent, KnownOrder, LastOrder, Ledger, Seen};
+use ouroboros::trading::market::{Asset, Leg, Side, SymbolRules};
+use ouroboros::trading::money::{Amount, Price, Profit, Quantity, Step as LotStep};
+use ouroboros::trading::order::{Ordered, Plan, Purpose, Size, Touch};
 use ouroboros::trading::strategy::ZScore;
 use ouroboros::trading::time::Timestamp;
+use proptest::prelude::*;
+use proptest::test_runner::Config;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use crate::support::desk::{Desk, write_private};
 use crate::support::folder::walk;
+use crate::support::law::{
+    amount_of, as_amount, as_quantity, config, leg, price, quantity_of, step, units,
+};
 use crate::support::table::{decimal, spreads};
 
 // --- state.json --------------------------------------------------------------------------------
 
 #[test]
 fn what_was_committed_is_what_is_loaded() {
-    for book in [holding(), leaving(), flat()] {
+    for book in [holding(), leaving(), flat(), live()] {
         let world = World::with(&book, 1);
         let loaded = world.open().load().expect("a good state").cloned().expect("a state");
         assert_eq!(loaded.book, book);
@@ -42,22 +50,46 @@ fn what_was_committed_is_what_is_loaded() {
     }
 }
 
+proptest! {
+    #![proptest_config(Config { cases: 300, ..config() })]
+
+    #[test]
+    fn whatever_a_ledger_holds_is_loaded_as_it_was(
+        ledger in ledger(),
+        fees in prop::collection::btree_map("[A-Z0-9]{1,20}", units(), 0..3),
+    ) {
+        let asset = |(code, fee): (String, i128)| {
+            (Asset::new(&code).expect("capital letters"), quantity_of(fee))
+        };
+        let other_fees = fees.into_iter().map(asset).collect();
+        let book = Book { ledger: Some(ledger), other_fees, ..live() };
+        let world = World::with(&book, 1);
+        let loaded = world.open().load().expect("a good state").cloned().expect("a state");
+        prop_assert_eq!(&loaded.book, &book);
+        let seen = store::peek(&world.folder).expect("a good state").expect("a state");
+        prop_assert_eq!(&seen.book, &book);
+    }
+}
+
 #[test]
 fn a_state_cut_at_every_byte_is_refused() {
-    let world = World::new();
-    let mut store = world.open();
-    for length in 0..world.state.len() {
-        world.expect_state_refused(&mut store, &world.state[..length], &format!("cut at {length}"));
+    for world in [World::new(), World::with(&live(), 3)] {
+        let mut store = world.open();
+        for length in 0..world.state.len() {
+            let what = format!("cut at {length}");
+            world.expect_state_refused(&mut store, &world.state[..length], &what);
+        }
+        world.expect_good(&mut store);
     }
-    world.expect_good(&mut store);
 }
 
 #[test]
 fn a_state_with_any_bit_flipped_is_refused() {
-    let world = World::new();
-    let mut store = world.open();
-    world.expect_flips_refused(&mut store, "state.json", 0..world.state.len());
-    world.expect_good(&mut store);
+    for world in [World::new(), World::with(&live(), 3)] {
+        let mut store = world.open();
+        world.expect_flips_refused(&mut store, "state.json", 0..world.state.len());
+        world.expect_good(&mut store);
+    }
 }
 
 #[test]
@@ -125,20 +157,22 @@ fn a_state_of_another_version_is_refused_and_says_so() {
 
 #[test]
 fn a_state_with_a_right_checksum_over_what_no_book_can_hold_is_refused() {
-    let world = World::new();
-    let mut store = world.open();
-    let control = forged(&world.text(), "", "");
-    assert_eq!(control, world.text(), "the checksum is computed as the program does");
-    for (field, value, others) in FORGERIES {
-        for other in *others {
-            let good = format!("\"{field}\": {value}");
-            assert!(world.text().contains(&good), "no `{good}` in {}", world.text());
-            let bad = format!("\"{field}\": {other}");
-            let state = forged(&world.text(), &good, &bad);
-            world.expect_state_refused(&mut store, state.as_bytes(), &bad);
+    let live = World::with(&live(), 3);
+    for (world, forgeries) in [(World::new(), FORGERIES), (live, FORGERIES_OF_ORDERS)] {
+        let mut store = world.open();
+        let control = forged(&world.text(), "", "");
+        assert_eq!(control, world.text(), "the checksum is computed as the program does");
+        for (field, value, others) in forgeries {
+            for other in *others {
+                let good = format!("\"{field}\": {value}");
+                assert!(world.text().contains(&good), "no `{good}` in {}", world.text());
+                let bad = format!("\"{field}\": {other}");
+                let state = forged(&world.text(), &good, &bad);
+                world.expect_state_refused(&mut store, state.as_bytes(), &bad);
+            }
         }
+        world.expect_good(&mut store);
     }
-    world.expect_good(&mut store);
 }
 
 /// A field, its good value, and others that no run can have written.
@@ -173,6 +207,35 @@ const FORGERIES: &[(&str, &str, &[&str])] = &[
     ("seq", "3", &["2", "4", "0", "-3", "null", "\"3\""]),
     // The journal's newest line is part of the state, and has a hash of its own.
     ("record", "{\"kind\":\"decision\"", &["{\"kind\":\"halt\"", "{ \"kind\":\"decision\""]),
+];
+
+/// The same of what only a live book has.
+const FORGERIES_OF_ORDERS: &[(&str, &str, &[&str])] = &[
+    ("account", "42", &["-42", "42.0", "\"42\"", "null", "18446744073709551616"]),
+    ("client_order_id", "\"ouro-0123456789-1709295300-B1\"", &["null", "7", "[]"]),
+    ("candle", "\"2024-03-01T12:15:00Z\"", MOMENTS),
+    ("is", "\"entry\"", &["\"exit\"", "\"Entry\"", "\"\"", "null"]),
+    ("z", "-2.25", &["1e999", "null", "\"-2.25\"", "-2.250"]),
+    ("base", "\"0.04700000\"", AMOUNTS),
+    ("limit", "\"3101.5\"", &["\"0\"", "\"-1\"", "\"3101.50\"", "3101.5", "\"\""]),
+    ("touch", "\"3100.25\"", &["\"0\"", "\"-1\"", "\"3100.250\"", "3100.25", "null", "\"\""]),
+    ("step", "\"0.0001\"", &["\"0\"", "\"-1\"", "\"0.00010\"", "0.0001", "null", "\"\""]),
+    ("tick", "\"0.01\"", &["\"0\"", "\"-1\"", "\"0.010\"", "0.01", "\"\""]),
+    ("quote_step", "\"0.00000001\"", &["\"0\"", "\"0.000000001\"", "null"]),
+    ("min_notional", "\"5\"", &["\"five\"", "5", "null", "\"\""]),
+    ("takes_quote_amounts", "true", &["1", "\"true\"", "null"]),
+    // The moment is there twice, for people and for the program.
+    ("recorded_at", "\"2024-03-01T12:30:01.234Z\"", &["\"2024-03-01T12:30:01.235Z\"", "null"]),
+    ("timestamp_ms", "1709296201234", &["1709296201235", "-1", "null", "\"1709296201234\""]),
+    ("timestamp_ms", "1709296201234", &["9223372036854775807", "1709296201234.0"]),
+    ("recv_window_ms", "5000", WHOLE),
+    ("quote", "\"1000.50000000\"", AMOUNTS),
+    ("newest_order", "48230011222", &["-1", "\"48230011222\"", "18446744073709551616"]),
+    ("at", "\"2024-03-01T12:15:02.001Z\"", MOMENTS),
+    ("order_id", "48230011222", &["-1", "\"48230011222\"", "null", "1.5"]),
+    ("seen_numerator", "17", &["-1", "\"17\"", "017", "17.0"]),
+    ("BNB", "\"0.00012000\"", AMOUNTS),
+    ("BNB", "\"0.00012000\"", &["\"0.00012000\",\n      \"BNB\": \"0.00012000\""]),
 ];
 
 const AMOUNTS: &[&str] = &[
@@ -872,7 +935,9 @@ fn holding() -> Book {
             entry_candle: moment("2024-03-01T12:15:00Z"),
         }),
         dust: Dust { numerator: quantity("0.00000003"), denominator: Quantity::ZERO },
-        cash: amount("850.27"),
+        cash: Some(amount("850.27")),
+        other_fees: BTreeMap::new(),
+        ledger: None,
         realized: loss,
         round_trips: 7,
         last_candle: Some(moment("2024-03-01T12:30:00Z")),
@@ -881,6 +946,144 @@ fn holding() -> Book {
         refusals: 1,
         halt: None,
     }
+}
+
+/// An exit that is done in part, an entry whose outcome nobody knows, and everything that a ledger
+/// remembers.
+fn live() -> Book {
+    let order = |leg, order_id, id: &str| KnownOrder {
+        leg,
+        order_id,
+        client_order_id: format!("ouro-0123456789-{id}"),
+    };
+    let z = ZScore::new(-2.25).expect("finite");
+    let size = Size::Base(as_quantity(decimal("0.047")));
+    let limit = Price::new(decimal("3101.5"));
+    let plan = Plan { side: Side::Buy, size, limit };
+    let before =
+        Balances { base: as_quantity(decimal("1.5")), quote: as_amount(decimal("1000.5")) };
+    let rules = SymbolRules {
+        step: LotStep::new(decimal("0.0001")).expect("a step"),
+        max_quantity: Some(as_quantity(decimal("900"))),
+        min_notional: decimal("5"),
+        tick: LotStep::new(decimal("0.01")),
+        ..SymbolRules::unlimited()
+    };
+    let intent = Intent {
+        client_order_id: "ouro-0123456789-1709295300-B1".to_owned(),
+        candle: moment("2024-03-01T12:15:00Z"),
+        ordered: Ordered { leg: Leg::Denominator, purpose: Purpose::Entry(z), plan },
+        touch: Touch { price: Price::new(decimal("3100.25")).expect("a price"), rules },
+        timestamp: moment("2024-03-01T12:30:01.234Z"),
+        recv_window_ms: 5000,
+        before,
+        newest_order: Some(48_230_011_222),
+    };
+    let at = moment("2024-03-01T12:15:02.001Z");
+    let ledger = Ledger {
+        pending: Some(intent),
+        last: Some(LastOrder { leg: Leg::Numerator, before, at }),
+        known: vec![
+            order(Leg::Denominator, 48_230_011_222, "1709294400-S0"),
+            order(Leg::Numerator, 17, "1709293500-B0"),
+        ],
+        seen: Seen { numerator: Some(17), denominator: None },
+        unexplained: vec![order(Leg::Numerator, 18, "1709293500-B1")],
+        ..Ledger::open(42)
+    };
+    let bnb = Asset::new("BNB").expect("an asset");
+    let other_fees = BTreeMap::from([(bnb, as_quantity(decimal("0.00012")))]);
+    Book { cash: None, ledger: Some(ledger), other_fees, ..flat() }
+}
+
+/// Any ledger that a run could have.
+fn ledger() -> impl Strategy<Value = Ledger> {
+    let id = || prop_oneof!["ouro-[0-9a-f]{10}-[0-9]{10}-[BS][0-9]{1,3}", ".{0,12}"];
+    let order = || {
+        (leg(), any::<u64>(), id()).prop_map(|(leg, order_id, client_order_id)| KnownOrder {
+            leg,
+            order_id,
+            client_order_id,
+        })
+    };
+    let orders = || prop::collection::vec(order(), 0..4);
+    let last = (leg(), balances(), moments());
+    let last = last.prop_map(|(leg, before, at)| LastOrder { leg, before, at });
+    let seen = any::<[Option<u64>; 2]>();
+    let seen = seen.prop_map(|[numerator, denominator]| Seen { numerator, denominator });
+    let pending =
+        (id(), intent()).prop_map(|(client_order_id, intent)| Intent { client_order_id, ..intent });
+    let parts =
+        (any::<u64>(), prop::option::of(pending), prop::option::of(last), orders(), seen, orders());
+    parts.prop_map(|(uid, pending, last, known, seen, unexplained)| Ledger {
+        uid,
+        pending,
+        last,
+        known,
+        seen,
+        unexplained,
+    })
+}
+
+fn intent() -> impl Strategy<Value = Intent> {
+    let plan = (any::<[bool; 3]>(), units(), prop::option::of(price()), -9.0..9.0_f64);
+    let ordered = (leg(), plan).prop_map(|(leg, ([enters, by_amount, cools], units, limit, z))| {
+        let (side, purpose) = if enters {
+            (Side::Buy, Purpose::Entry(ZScore::new(z).expect("finite")))
+        } else {
+            (Side::Sell, Purpose::Exit { cools })
+        };
+        let size =
+            if by_amount { Size::Quote(amount_of(units)) } else { Size::Base(quantity_of(units)) };
+        Ordered { leg, purpose, plan: Plan { side, size, limit } }
+    });
+    let asked = (ordered, price(), rules());
+    let sent = (moments(), moments(), any::<u32>(), balances(), any::<Option<u64>>());
+    (asked, sent).prop_map(
+        |((ordered, price, rules), (candle, timestamp, recv_window_ms, before, newest_order))| {
+            Intent {
+                client_order_id: String::new(),
+                candle,
+                ordered,
+                touch: Touch { price, rules },
+                timestamp,
+                recv_window_ms,
+                before,
+                newest_order,
+            }
+        },
+    )
+}
+
+fn rules() -> impl Strategy<Value = SymbolRules> {
+    let steps = (step(), prop::option::of(step()), step());
+    let limits = (units(), prop::option::of(units()), units());
+    let words = ("[A-Z_]{0,12}", prop::option::of("[A-Z ]{0,12}"), any::<bool>());
+    (steps, limits, words).prop_map(
+        |((step, tick, quote_step), (least, most, notional), (status, not_taken, takes))| {
+            SymbolRules {
+                status,
+                step,
+                min_quantity: quantity_of(least),
+                max_quantity: most.map(quantity_of),
+                min_notional: quantity_of(notional).value(),
+                tick,
+                quote_step,
+                takes_quote_amounts: takes,
+                not_taken,
+            }
+        },
+    )
+}
+
+fn balances() -> impl Strategy<Value = Balances> {
+    [units(), units()]
+        .prop_map(|[base, quote]| Balances { base: quantity_of(base), quote: amount_of(quote) })
+}
+
+/// To the millisecond.
+fn moments() -> impl Strategy<Value = Timestamp> {
+    (0..4_000_000_000_000_i64).prop_map(|millis| Timestamp::from_millis(millis).expect("in range"))
 }
 
 fn flat() -> Book {

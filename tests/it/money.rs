@@ -8,19 +8,22 @@ use std::fmt;
 
 use ouroboros::trading::book::{Book, Position};
 use ouroboros::trading::candle::{Candle, Distrust, Fault, Legs, Window};
-use ouroboros::trading::fill::{self, Touch};
+use ouroboros::trading::fill;
 use ouroboros::trading::machine::{Cause, Decision, Signal, Stay, Transition};
 use ouroboros::trading::market::{Leg, Side, SymbolRules};
 use ouroboros::trading::money::{
     Amount, BasisPoints, Overflow, Price, Profit, Quantity, Step as LotStep,
 };
-use ouroboros::trading::order::{self, Execution, Fee, Outcome, Sale, Terms};
+use ouroboros::trading::order::{self, Execution, Fees, Outcome, Refusal, Terms, Touch};
 use ouroboros::trading::strategy::{self, ZScore};
 use ouroboros::trading::time::{Interval, Timestamp};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngSeed};
 use rust_decimal::Decimal;
 
+use crate::support::law::{
+    EVERYDAY_UNITS, UNIT, amount_of, as_amount, as_quantity, basis_points, bps, config, leg, price,
+    quantity_of, step, step_of, units, units_of,
+};
 use crate::support::table::decimal;
 
 // --- rounding ----------------------------------------------------------------------------------
@@ -319,16 +322,16 @@ proptest! {
         fall in 0..=47_i64,
     ) {
         let free = amount_of(free);
-        let Ok(outcome) = order::buy(&terms, free, touch, &rules) else { return Ok(()) };
+        let Ok(outcome) = buy(&terms, free, touch, &rules) else { return Ok(()) };
         prop_assert!(terms.amount <= free, "what is spent is there");
         let Outcome::Executed(bought) = outcome else { return Ok(()) };
         // As much as the exchange keeps may fall until then: an entry has a margin of a twentieth.
         let then = touch.value() * Decimal::new(1000 - fall, 3);
         let then = Price::new(then).expect("some of it is left");
-        let Fee::Base(fee) = bought.fee else { panic!("the fee of a buy is in coins") };
-        let held = bought.quantity.minus(fee).expect("a fee is a part");
+        prop_assert_eq!(&bought.fees, &Fees::in_base(bought.fees.base), "the fee is in coins");
+        let held = bought.quantity.minus(bought.fees.base).expect("a fee is a part");
         let sale = order::sell(&terms, held, then, &rules);
-        prop_assert!(matches!(sale, Ok(Sale::Ordered(_))), "{held} at {then}: {sale:?}");
+        prop_assert!(matches!(sale, Ok(Some(_))), "{held} at {then}: {sale:?}");
     }
 
     #[test]
@@ -337,7 +340,7 @@ proptest! {
         rules in rules(),
         touch in price(),
     ) {
-        let bought = match order::buy(&terms, terms.amount, touch, &rules) {
+        let bought = match buy(&terms, terms.amount, touch, &rules) {
             Ok(Outcome::Executed(bought)) => bought,
             Ok(Outcome::Expired) => {
                 prop_assert!(terms.max_slippage.is_some_and(|most| terms.slippage > most));
@@ -356,7 +359,7 @@ proptest! {
         let exact = Exact::of(bought.quantity.value()).times(&Exact::of(bought.price.value()));
         prop_assert_eq!(Exact::of(bought.quote.value()), exact.up());
         let fee = bought.quantity.fee_up(terms.fee).expect("everyday numbers fit");
-        prop_assert_eq!(bought.fee, Fee::Base(fee));
+        prop_assert_eq!(bought.fees, Fees::in_base(fee));
         prop_assert!(fee < bought.quantity, "something is received");
     }
 
@@ -374,13 +377,13 @@ proptest! {
         let enough = !whole.is_zero()
             && whole >= rules.min_quantity
             && worth.down() >= Exact::of(rules.min_notional);
-        let sold = match order::sell(&terms, available, touch, &rules) {
-            Ok(Sale::Ordered(Outcome::Executed(sold))) => sold,
-            Ok(Sale::Ordered(Outcome::Expired)) => {
+        let sold = match sell(&terms, available, touch, &rules) {
+            Ok(Some(Outcome::Executed(sold))) => sold,
+            Ok(Some(Outcome::Expired)) => {
                 prop_assert!(enough && terms.max_slippage.is_some_and(|most| terms.slippage > most));
                 return Ok(());
             }
-            Ok(Sale::TooSmall) => {
+            Ok(None) => {
                 prop_assert!(!enough, "{available} could be sold");
                 return Ok(());
             }
@@ -397,8 +400,26 @@ proptest! {
         prop_assert_eq!(units_of(sold.quantity.value()), units_of(most.value()) / step * step);
         let exact = Exact::of(sold.quantity.value()).times(&Exact::of(sold.price.value()));
         prop_assert_eq!(Exact::of(sold.quote.value()), exact.down());
-        prop_assert_eq!(sold.fee, Fee::Quote(sold.quote.fee_up(terms.fee).expect("they fit")));
+        let fee = sold.quote.fee_up(terms.fee).expect("they fit");
+        prop_assert_eq!(sold.fees, Fees::in_quote(fee));
     }
+}
+
+/// A buy as a simulated exchange carries it out.
+fn buy(terms: &Terms, free: Amount, touch: Price, rules: &SymbolRules) -> Result<Outcome, Refusal> {
+    let plan = order::buy(terms, free, touch, rules)?;
+    Ok(order::fill(&plan, terms, touch, rules)?)
+}
+
+/// A sale as a simulated exchange carries it out; `None` where there is too little.
+fn sell(
+    terms: &Terms,
+    available: Quantity,
+    touch: Price,
+    rules: &SymbolRules,
+) -> Result<Option<Outcome>, Refusal> {
+    let Some(plan) = order::sell(terms, available, touch, rules)? else { return Ok(None) };
+    Ok(Some(order::fill(&plan, terms, touch, rules)?))
 }
 
 // --- the book ----------------------------------------------------------------------------------
@@ -534,22 +555,24 @@ impl Ledger {
         let quote = units_of(execution.quote.value());
         let quantity = units_of(execution.quantity.value());
         let coins = &mut self.coins[usize::from(leg == Leg::Denominator)];
-        match (execution.side, execution.fee) {
-            (Side::Buy, Fee::Base(fee)) => {
+        // A fee comes out of what is received.
+        match execution.side {
+            Side::Buy => {
+                assert_eq!(execution.fees, Fees::in_base(execution.fees.base));
                 self.cash -= quote;
-                *coins += quantity - units_of(fee.value());
+                *coins += quantity - units_of(execution.fees.base.value());
             }
-            (Side::Sell, Fee::Quote(fee)) => {
-                self.cash += quote - units_of(fee.value());
+            Side::Sell => {
+                assert_eq!(execution.fees, Fees::in_quote(execution.fees.quote));
+                self.cash += quote - units_of(execution.fees.quote.value());
                 *coins -= quantity;
             }
-            other => panic!("a fee comes out of what is received: {other:?}"),
         }
     }
 
     fn check(&self, before: &Book, decision: &Decision) -> Result<(), TestCaseError> {
         let book = &self.book;
-        prop_assert_eq!(units_of(book.cash.value()), self.cash, "cash");
+        prop_assert_eq!(units_of(book.cash.expect("paper").value()), self.cash, "cash");
         prop_assert!(self.cash >= 0 && self.coins.iter().all(|coins| *coins >= 0));
         let holding = book.position.holding();
         let (cost, proceeds) = holding.map_or((0, 0), |holding| {
@@ -874,21 +897,6 @@ fn scene_reading(scene: &Scene, legs: &Legs) -> strategy::Reading {
 
 // --- what is tried -----------------------------------------------------------------------------
 
-/// Cases of each law: 2,000, or more by `PROPTEST_CASES`. The same ones in every run, unless
-/// `PROPTEST_RNG_SEED` asks for others.
-fn config() -> Config {
-    let given = Config::default();
-    Config {
-        cases: given.cases.max(2_000),
-        rng_seed: match given.rng_seed {
-            RngSeed::Random => RngSeed::Fixed(20_240_301),
-            fixed @ RngSeed::Fixed(_) => fixed,
-        },
-        failure_persistence: None,
-        ..given
-    }
-}
-
 /// Any number of up to 28 digits and so many decimals, the long and the short alike.
 fn digits_to(most_decimals: u32) -> impl Strategy<Value = Decimal> {
     (any::<u128>(), 32..128_u32, 0..=most_decimals).prop_map(|(bits, shift, scale)| {
@@ -905,43 +913,12 @@ fn any_step() -> impl Strategy<Value = LotStep> {
     digits_to(8).prop_filter_map("above zero", LotStep::new)
 }
 
-/// As traded: from 0.00000001 to ten million, with at most eight decimals.
-fn price() -> impl Strategy<Value = Price> {
-    (0..50_u32, any::<u64>()).prop_map(|(shift, bits)| {
-        let mantissa = (bits >> (14 + shift)) % 1_000_000_000_000_000;
-        let value = Decimal::from_i128_with_scale(i128::from(mantissa) + 1, 8);
-        Price::new(value).expect("above zero")
-    })
-}
-
 fn quantity() -> impl Strategy<Value = Quantity> {
     units().prop_map(quantity_of)
 }
 
-/// The smallest units of anything: from none to those of a million coins, the few and the many
-/// alike.
-fn units() -> impl Strategy<Value = i128> {
-    (0..=EVERYDAY_UNITS, 0..47_u32).prop_map(|(units, shift)| units >> shift)
-}
-
-/// As configured: less than the whole, with at most four decimals.
-fn basis_points() -> impl Strategy<Value = BasisPoints> {
-    let odd = 0..100_000_000_i64;
-    let usual = prop::sample::select(vec![0, 10_000, 75_000, 100_000, 1, 99_999_999]);
-    prop_oneof![odd, usual].prop_map(bps)
-}
-
-fn step() -> impl Strategy<Value = LotStep> {
-    prop::sample::select(vec![1, 3, 7, 10, 1_000, 5_000, 10_000, UNIT / 4, UNIT, 100 * UNIT])
-        .prop_map(step_of)
-}
-
 fn interval() -> impl Strategy<Value = Interval> {
     prop::sample::select(Interval::ALL.to_vec())
-}
-
-fn leg() -> impl Strategy<Value = Leg> {
-    prop::sample::select(Leg::BOTH.to_vec())
 }
 
 fn terms() -> impl Strategy<Value = Terms> {
@@ -974,6 +951,7 @@ fn rules() -> impl Strategy<Value = SymbolRules> {
             min_quantity: quantity_of(least),
             max_quantity: most.map(quantity_of),
             min_notional: decimal(notional),
+            ..SymbolRules::unlimited()
         }
     })
 }
@@ -1027,43 +1005,6 @@ fn damage() -> impl Strategy<Value = Damage> {
 }
 
 // --- whole numbers of the smallest unit --------------------------------------------------------
-
-/// The number in units of 0.00000001, of which it has a whole number.
-fn units_of(value: Decimal) -> i128 {
-    let scale = value.scale();
-    if scale > 8 {
-        let surplus = 10_i128.pow(scale - 8);
-        assert_eq!(value.mantissa() % surplus, 0, "{value} has more than eight decimals");
-        value.mantissa() / surplus
-    } else {
-        value.mantissa() * 10_i128.pow(8 - scale)
-    }
-}
-
-fn quantity_of(units: i128) -> Quantity {
-    as_quantity(Decimal::from_i128_with_scale(units, 8))
-}
-
-fn amount_of(units: i128) -> Amount {
-    as_amount(Decimal::from_i128_with_scale(units, 8))
-}
-
-fn step_of(units: i128) -> LotStep {
-    LotStep::new(Decimal::from_i128_with_scale(units, 8)).expect("above zero, eight decimals")
-}
-
-fn as_quantity(value: Decimal) -> Quantity {
-    Quantity::new(value).expect("not negative, eight decimals")
-}
-
-fn as_amount(value: Decimal) -> Amount {
-    Amount::new(value).expect("not negative, eight decimals")
-}
-
-/// Of a basis point, ten thousandths.
-fn bps(parts: i64) -> BasisPoints {
-    BasisPoints::new(Decimal::new(parts, 4)).expect("less than the whole")
-}
 
 fn number(index: usize) -> i64 {
     i64::try_from(index).expect("a few")
@@ -1215,7 +1156,3 @@ fn digits_as_at_school_are_right() {
 }
 
 const SMALLEST: &str = "0.00000001";
-/// One coin, in its smallest units.
-const UNIT: i128 = 100_000_000;
-/// A million coins.
-const EVERYDAY_UNITS: i128 = 1_000_000 * UNIT;

@@ -65,7 +65,7 @@ fn fold(dumps: &Path, settings: &BTreeMap<String, String>) -> Totals {
     Totals {
         entries,
         round_trips: book.round_trips,
-        paper_balance: book.cash.to_string(),
+        paper_balance: book.cash.expect("paper").to_string(),
         realized_pnl: book.realized.to_string(),
     }
 }

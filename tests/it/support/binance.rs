@@ -1,5 +1,5 @@
 //! A scripted exchange on loopback: candles, the book's touch, rules, time; and, on the same port, a
-//! Telegram bot API (`/bot…/sendMessage`) and a health check (`/ping/…`).
+//! Telegram bot API (`/bot…/sendMessage`, `getMe`, `getChat`) and a health check (`/ping/…`).
 //!
 //! Every request is noted before it is answered. Faults are set by words of the target and apply to
 //! every matching request or to the n-th one only.
@@ -335,6 +335,14 @@ impl Exchange {
             path if path.starts_with("/bot") && path.ends_with("/sendMessage") => {
                 let message = json!({"message_id": 7, "date": now / 1_000, "chat": {"id": 42}});
                 self.good(request, json!({ "ok": true, "result": message }))
+            }
+            path if path.starts_with("/bot") && path.ends_with("/getMe") => {
+                let bot = json!({"id": 123_456_789, "is_bot": true, "username": "a_test_bot"});
+                self.good(request, json!({ "ok": true, "result": bot }))
+            }
+            path if path.starts_with("/bot") && path.ends_with("/getChat") => {
+                let chat = json!({"id": 42, "type": "private", "first_name": "Ada"});
+                self.good(request, json!({ "ok": true, "result": chat }))
             }
             path if path.starts_with("/ping") => Response::new(200, "OK"),
             _ => Response::new(404, r#"{"code":-1000,"msg":"no such path in this test"}"#),

@@ -6,6 +6,8 @@ pub(crate) mod desk;
 pub(crate) mod dump;
 pub(crate) mod fault;
 pub(crate) mod folder;
+pub(crate) mod law;
+pub(crate) mod live;
 pub(crate) mod run;
 pub(crate) mod table;
 pub(crate) mod tls;

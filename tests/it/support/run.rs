@@ -161,10 +161,20 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// The arguments that everyone on the machine can see.
+    pub(crate) fn command_line(&self) -> Vec<u8> {
+        std::fs::read(format!("/proc/{}/cmdline", self.child.id())).expect("it is still running")
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).expect("it is still running");
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
     }
 
     /// Waits for its end and checks what must hold after every run.

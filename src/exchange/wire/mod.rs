@@ -2,6 +2,8 @@
 //!
 //! New fields, new filters and new statuses are expected; missing or misshapen ones are not.
 
+pub(crate) mod account;
+
 use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
@@ -10,7 +12,8 @@ use serde_json::Value;
 
 use crate::trading::candle::{Candle, Fault};
 use crate::trading::market::SymbolRules;
-use crate::trading::money::{Price, Quantity, Step};
+use crate::trading::money::{DECIMALS, Price, Quantity, Step};
+use crate::trading::order::Kind;
 use crate::trading::time::Timestamp;
 
 /// Why rows of candles were not taken.
@@ -108,26 +111,44 @@ pub(crate) fn server_time(body: &[u8]) -> Option<Timestamp> {
 }
 
 /// The best bid and ask of one symbol.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct BookTicker {
     pub(crate) bid: Price,
     pub(crate) ask: Price,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TickerJson {
+    symbol: String,
+    bid_price: String,
+    ask_price: String,
+}
+
 /// The answer to `GET /api/v3/ticker/bookTicker` for `symbol`.
 pub(crate) fn book_ticker(body: &[u8], symbol: &str) -> Result<BookTicker, String> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Answer {
-        symbol: String,
-        bid_price: String,
-        ask_price: String,
-    }
-    let answer: Answer =
+    let answer: TickerJson =
         serde_json::from_slice(body).map_err(|error| format!("no book ticker: {error}"))?;
     if answer.symbol != symbol {
         return Err(format!("the book ticker is for another symbol than {symbol}"));
     }
+    ticker(&answer)
+}
+
+/// The answer to `GET /api/v3/ticker/bookTicker` for both `symbols`, in their order.
+pub(crate) fn book_tickers(body: &[u8], symbols: &[String; 2]) -> Result<[BookTicker; 2], String> {
+    let answers: Vec<TickerJson> =
+        serde_json::from_slice(body).map_err(|error| format!("no book tickers: {error}"))?;
+    let of = |symbol: &String| {
+        let answer = answers.iter().find(|answer| answer.symbol == *symbol);
+        ticker(answer.ok_or_else(|| format!("no book ticker for {symbol}"))?)
+    };
+    let [numerator, denominator] = symbols;
+    Ok([of(numerator)?, of(denominator)?])
+}
+
+fn ticker(answer: &TickerJson) -> Result<BookTicker, String> {
+    let symbol = &answer.symbol;
     let price = |name: &str, text: &str| {
         decimal(text)
             .and_then(Price::new)
@@ -150,17 +171,24 @@ struct ExchangeInfo {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct SymbolInfo {
     symbol: String,
     status: String,
+    // Absent ones are no constraint; the exchange itself has the last word.
+    order_types: Option<Vec<String>>,
+    quote_order_qty_market_allowed: Option<bool>,
+    is_spot_trading_allowed: Option<bool>,
+    quote_asset_precision: Option<u32>,
     filters: Vec<BTreeMap<String, Value>>,
 }
 
-/// The rules of `symbol` in the answer to `GET /api/v3/exchangeInfo`, and the filters that were
-/// not understood. **Source**: Binance Spot REST, "Filters".
+/// The rules of `symbol` for our kind of order in the answer to `GET /api/v3/exchangeInfo`, and
+/// the filters that were not understood. **Source**: Binance Spot REST, "Filters".
 pub(crate) fn symbol_rules(
     body: &[u8],
     symbol: &str,
+    ours: Kind,
 ) -> Result<(SymbolRules, Vec<String>), String> {
     let info: ExchangeInfo =
         serde_json::from_slice(body).map_err(|error| format!("no exchange info: {error}"))?;
@@ -173,7 +201,21 @@ pub(crate) fn symbol_rules(
     if !plain || !(1..=40).contains(&info.status.len()) {
         return Err(format!("the status of {symbol} is no word"));
     }
-    let mut rules = SymbolRules { status: info.status.clone(), ..SymbolRules::unlimited() };
+    let lacks = |types: &Vec<String>| !types.iter().any(|name| name == ours.name());
+    let not_taken = if info.is_spot_trading_allowed == Some(false) {
+        Some("spot".to_owned())
+    } else {
+        info.order_types.as_ref().filter(|types| lacks(types)).map(|_| ours.name().to_owned())
+    };
+    let mut rules = SymbolRules {
+        status: info.status.clone(),
+        takes_quote_amounts: info.quote_order_qty_market_allowed != Some(false),
+        not_taken,
+        ..SymbolRules::unlimited()
+    };
+    if let Some(precision) = info.quote_asset_precision.filter(|precision| *precision < DECIMALS) {
+        rules.quote_step = Step::new(Decimal::new(1, precision)).unwrap_or(rules.quote_step);
+    }
     let mut seen: Vec<&str> = Vec::new();
     let mut unknown = Vec::new();
     for fields in &info.filters {
@@ -187,10 +229,16 @@ pub(crate) fn symbol_rules(
         seen.push(kind);
         let filter = Filter { symbol, kind, fields };
         match kind {
-            "LOT_SIZE" | "MARKET_LOT_SIZE" => filter.narrow_lot(&mut rules)?,
-            "MIN_NOTIONAL" if filter.flag("applyToMarket")? => filter.raise_minimum(&mut rules)?,
-            "NOTIONAL" if filter.flag("applyMinToMarket")? => filter.raise_minimum(&mut rules)?,
-            known if NOT_FOR_MARKET_ORDERS.contains(&known) => {}
+            "LOT_SIZE" => filter.narrow_lot(&mut rules)?,
+            "MARKET_LOT_SIZE" if ours == Kind::Market => filter.narrow_lot(&mut rules)?,
+            "PRICE_FILTER" if ours == Kind::Limit => filter.set_tick(&mut rules)?,
+            "MIN_NOTIONAL" if ours == Kind::Limit || filter.flag("applyToMarket")? => {
+                filter.raise_minimum(&mut rules)?;
+            }
+            "NOTIONAL" if ours == Kind::Limit || filter.flag("applyMinToMarket")? => {
+                filter.raise_minimum(&mut rules)?;
+            }
+            known if NOT_FOR_OURS.contains(&known) => {}
             other => unknown.push(other.to_owned()),
         }
     }
@@ -240,15 +288,26 @@ impl Filter<'_> {
         Ok(())
     }
 
+    /// A tick of zero switches it off.
+    fn set_tick(&self, rules: &mut SymbolRules) -> Result<(), String> {
+        let tick = self.decimal("tickSize")?;
+        if !tick.is_zero() {
+            rules.tick = Some(Step::new(tick).ok_or_else(|| self.misshapen("tickSize"))?);
+        }
+        Ok(())
+    }
+
     fn raise_minimum(&self, rules: &mut SymbolRules) -> Result<(), String> {
         rules.min_notional = rules.min_notional.max(self.decimal("minNotional")?);
         Ok(())
     }
 }
 
-/// Filters that are known and have no say in a single market order of ours.
-const NOT_FOR_MARKET_ORDERS: [&str; 13] = [
+/// Filters that are known and have no say in a single order of ours, or that only the exchange
+/// can judge.
+const NOT_FOR_OURS: [&str; 14] = [
     "PRICE_FILTER",
+    "MARKET_LOT_SIZE",
     "PERCENT_PRICE",
     "PERCENT_PRICE_BY_SIDE",
     "MIN_NOTIONAL",
