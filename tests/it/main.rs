@@ -32,6 +32,8 @@ mod fills;
 mod halt;
 /// The ping at the end of a run.
 mod healthcheck;
+/// Keys of live trading: where they come from, and every way in which one can be wrong.
+mod keys;
 /// Limits that a user sets: edge, stop, holding time, orders and loss a day.
 mod limits;
 /// The machine as a table, and every combination enumerated.
@@ -48,6 +50,8 @@ mod replay;
 mod replay_golden;
 /// Secrets are in no byte written or said.
 mod secrets;
+/// Signatures: the documented vectors, and that what is signed is what is sent.
+mod sign;
 /// A state that can't be trusted is kept as it is.
 mod state;
 /// The z-score against numbers that were not made by this program.
