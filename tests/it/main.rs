@@ -1,6 +1,8 @@
 //! Whole runs of the real binary against a scripted exchange: what a user can rely on, and nothing
 //! of the inside. Written from the contract, so each test's name is a sentence about the outside.
 
+/// Account and book: when they agree, and what a ledger remembers of the exchange.
+mod account;
 /// Rate limits and bans are kept to the second, with no request before their end.
 mod bans;
 /// Whatever the network does, a run ends within 45 seconds.
@@ -40,6 +42,8 @@ mod limits;
 mod machine;
 /// The laws of money: which way it rounds, and that nothing gets lost.
 mod money;
+/// Orders with limits and real fills, against whole numbers of the smallest unit.
+mod orders;
 /// The process and its surroundings: signals, pipes, masks, two starts at once.
 mod process;
 /// Entries that the exchange would not take: 76, told once, and the candle is done.
@@ -50,6 +54,8 @@ mod replay;
 mod replay_golden;
 /// Secrets are in no byte written or said.
 mod secrets;
+/// The verdict on an order: nothing is final until everything adds up.
+mod settlement;
 /// Signatures: the documented vectors, and that what is signed is what is sent.
 mod sign;
 /// A state that can't be trusted is kept as it is.
