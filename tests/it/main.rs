@@ -28,6 +28,8 @@ mod envfile;
 /// The simulated exchange.
 #[path = "../exchange/mod.rs"]
 mod exchange;
+/// Every fault of an order, and how it ends.
+mod faults;
 /// Quantities, costs, fees and balances to the last digit.
 mod fills;
 /// The user's switch: halt, resume, flatten.
@@ -38,6 +40,8 @@ mod healthcheck;
 mod keys;
 /// Limits that a user sets: edge, stop, holding time, orders and loss a day.
 mod limits;
+/// Live trading as it should go.
+mod live;
 /// The machine as a table, and every combination enumerated.
 mod machine;
 /// The laws of money: which way it rounds, and that nothing gets lost.
@@ -56,6 +60,8 @@ mod replay_golden;
 mod secrets;
 /// The verdict on an order: nothing is final until everything adds up.
 mod settlement;
+/// What the next runs make of an order whose outcome is not known.
+mod settling;
 /// Signatures: the documented vectors, and that what is signed is what is sent.
 mod sign;
 /// A state that can't be trusted is kept as it is.
