@@ -3,6 +3,8 @@
 
 /// Account and book: when they agree, and what a ledger remembers of the exchange.
 mod account;
+/// Whose account it is, and what else happens on it.
+mod accounts;
 /// Rate limits and bans are kept to the second, with no request before their end.
 mod bans;
 /// Whatever the network does, a run ends within 45 seconds.
@@ -30,10 +32,14 @@ mod envfile;
 mod exchange;
 /// Every fault of an order, and how it ends.
 mod faults;
+/// What went wrong for others in the field, each with where it was reported.
+mod field;
 /// Quantities, costs, fees and balances to the last digit.
 mod fills;
 /// The user's switch: halt, resume, flatten.
 mod halt;
+/// The user's switch and limits, with real orders.
+mod halt_live;
 /// The ping at the end of a run.
 mod healthcheck;
 /// Keys of live trading: where they come from, and every way in which one can be wrong.
@@ -48,6 +54,8 @@ mod machine;
 mod money;
 /// Orders with limits and real fills, against whole numbers of the smallest unit.
 mod orders;
+/// Live orders to the last digit: what is sent, what is booked, and what can't be ordered.
+mod orders_live;
 /// The process and its surroundings: signals, pipes, masks, two starts at once.
 mod process;
 /// Entries that the exchange would not take: 76, told once, and the candle is done.
