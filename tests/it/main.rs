@@ -30,6 +30,8 @@ mod envfile;
 /// The simulated exchange.
 #[path = "../exchange/mod.rs"]
 mod exchange;
+/// The simulated exchange itself, held against the real one's documents.
+mod exchange_rules;
 /// Every fault of an order, and how it ends.
 mod faults;
 /// What went wrong for others in the field, each with where it was reported.
