@@ -50,6 +50,8 @@ mod keys;
 mod limits;
 /// Live trading as it should go.
 mod live;
+/// Weeks of live trading in bad weather, drawn from a seed.
+mod long_live;
 /// The machine as a table, and every combination enumerated.
 mod machine;
 /// The laws of money: which way it rounds, and that nothing gets lost.
