@@ -54,6 +54,8 @@ mod live;
 mod long_live;
 /// The machine as a table, and every combination enumerated.
 mod machine;
+/// The order protocol as a model, searched exhaustively, and with planted bugs.
+mod model;
 /// The laws of money: which way it rounds, and that nothing gets lost.
 mod money;
 /// Orders with limits and real fills, against whole numbers of the smallest unit.
