@@ -5,12 +5,16 @@
 mod account;
 /// Whose account it is, and what else happens on it.
 mod accounts;
+/// `audit` recomputes the journal, record by record.
+mod audit;
 /// Rate limits and bans are kept to the second, with no request before their end.
 mod bans;
 /// Whatever the network does, a run ends within 45 seconds.
 mod bounded;
 /// Candles that can't be trusted: 65, and not a byte changed.
 mod candles;
+/// The doctor: a line for each thing that a run needs, and nothing changed.
+mod check;
 /// Which candle is closed: the exchange's clock decides, the machine's only has to be near.
 mod clocks;
 /// Every setting that can't be understood: 78, with its name, before anything else happens.
