@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use clap::{CommandFactory as _, Parser as _};
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -22,6 +23,7 @@ use crate::notify::{self, Ending};
 use crate::report::{Action, Report};
 use crate::run;
 use crate::stop::Stop;
+use crate::store::disk::{Disk, System};
 use crate::store::outside::Outside;
 use crate::trading::time::Timestamp;
 use crate::world::{self, World};
@@ -125,7 +127,7 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
             let (answer, failure) = check::check(&config, &http, now);
             return Ok(Said { answer: Some(answer), failure });
         }
-        Some(Command::Audit) => audit::audit(&config).map(Some),
+        Some(Command::Audit) => audit::audit(&System, &config).map(Some),
         Some(Command::Status) => status::status(&config, now).map(Some),
         Some(Command::Halt { reason }) => halt::halt(&config, reason, now).map(Some),
         Some(Command::Resume { not_executed, new_book }) => {
@@ -137,25 +139,31 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
             resume::resume(&config, how, &stop, now).map(Some)
         }
         Some(Command::Flatten { .. }) => {
-            step(&config, &stop, now, run::flatten).map(|report| Some(answer(&report)))
+            let http = Http::new(config.extra_roots.as_deref(), stop)?;
+            step(&config, &http, &System::shared(), run::flatten)
+                .map(|report| Some(answer(&report)))
         }
         Some(Command::Run | Command::Completions { .. } | Command::Man) | None => {
-            let report = step(&config, &stop, now, run::run)?;
+            let http = Http::new(config.extra_roots.as_deref(), stop)?;
+            let report = step(&config, &http, &System::shared(), run::run)?;
             Ok(Some(answer(&report)).filter(|_| !is_quiet))
         }
     };
     done.map(Said::from)
 }
 
-/// A step and the telling after it.
-fn step(
+/// A step and the telling after it, with nothing of the outside but what is handed over: network,
+/// clock and disk.
+///
+/// **Errors**: the step's own.
+pub fn step(
     config: &Config,
-    stop: &Stop,
-    now: Timestamp,
+    http: &Http,
+    disk: &Arc<dyn Disk>,
     work: impl FnOnce(&mut World, &Config, &Stop, Timestamp) -> Result<Report, Failure>,
 ) -> Result<Report, Failure> {
-    let http = Http::new(config.extra_roots.as_deref(), stop.clone())?;
-    let mut opened = World::open(config, &http);
+    let (stop, now) = (http.stop(), http.clock().now());
+    let mut opened = World::open(config, http, Arc::clone(disk));
     let done = match &mut opened {
         // A bug must end with its own code, be told like any failure, and leave the state alone.
         Ok(world) => catch_unwind(AssertUnwindSafe(|| work(world, config, stop, now)))
@@ -182,7 +190,14 @@ fn step(
         notify::tell(config, &http, outbox, outside, ending, now);
     } else if let Ok(folder) = world::folder(config) {
         // Even where the lock can't be had, what was told already is not told again.
-        notify::tell(config, &http, None, &mut Outside::load(&folder), ending, now);
+        notify::tell(
+            config,
+            &http,
+            None,
+            &mut Outside::load(Arc::clone(disk), &folder),
+            ending,
+            now,
+        );
     }
     done
 }

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -18,6 +19,7 @@ use crate::exchange::replay::{self, Replay};
 use crate::exchange::watch::Watch;
 use crate::failure::Failure;
 use crate::report;
+use crate::store::disk::Disk;
 use crate::store::journal::hex;
 use crate::store::outside::Outside;
 use crate::store::{self, Identity, Outbox, Recorded, State, Store};
@@ -60,15 +62,15 @@ impl World {
     /// Takes the lock of the world that the configuration names.
     ///
     /// **Errors**: another run holds it, the folder can't be made, or the recording is not there.
-    pub fn open(config: &Config, http: &Http) -> Result<Self, Failure> {
+    pub fn open(config: &Config, http: &Http, disk: Arc<dyn Disk>) -> Result<Self, Failure> {
         let folder = folder(config)?;
         if let Mode::Live(_) = config.mode {
             // A lock on a network file system may be no lock.
             store::refuse_network(&folder)?;
         }
         let recording = recording(config)?;
-        let store = Store::open(&folder)?;
-        let outside = Outside::load(&folder);
+        let store = Store::open(Arc::clone(&disk), &folder)?;
+        let outside = Outside::load(disk, &folder);
         let exchange = match recording {
             Some(recording) => Box::new(recording),
             None => market(config, http, &outside),
@@ -294,8 +296,8 @@ pub fn check_identity(state: &State, config: &Config) -> Result<(), Failure> {
 }
 
 /// What is in the world that the configuration names, looked at without its lock.
-pub fn peek(config: &Config) -> Result<Option<State>, Failure> {
-    let state = store::peek(&folder(config)?)?;
+pub fn peek(disk: &dyn Disk, config: &Config) -> Result<Option<State>, Failure> {
+    let state = store::peek(disk, &folder(config)?)?;
     if let Some(state) = &state {
         check_identity(state, config)?;
     }

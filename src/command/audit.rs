@@ -14,6 +14,7 @@ use crate::exchange::Market;
 use crate::failure::Failure;
 use crate::report;
 use crate::run::{self, Done, Resolve};
+use crate::store::disk::Disk;
 use crate::store::outside::RulesV1;
 use crate::store::{self, State};
 use crate::trading::book::{Book, Halt, HaltedBy};
@@ -32,18 +33,18 @@ use crate::world;
 /// Recomputes the journal of the world that the configuration names.
 ///
 /// **Errors**: the first record that does not fit, by its number.
-pub fn audit(config: &Config) -> Result<Answer, Failure> {
+pub fn audit(disk: &dyn Disk, config: &Config) -> Result<Answer, Failure> {
     let folder = world::folder(config)?;
     // Without the look at the journal's end: the first line that doesn't fit is to be named.
-    let Some(state) = store::peek_alone(&folder)? else {
-        world::peek(config)?;
+    let Some(state) = store::peek_alone(disk, &folder)? else {
+        world::peek(disk, config)?;
         let text = "there is no journal yet".to_owned();
         return Ok(Answer { text, json: json!({ "mode": config.mode.name(), "records": 0 }) });
     };
     world::check_identity(&state, config)?;
     let mut audit =
         Audit { config: config.clone(), book: None, sent: None, counts: BTreeMap::new() };
-    let records = store::walk(&folder, &state, |record| audit.record(record))?;
+    let records = store::walk(disk, &folder, &state, |record| audit.record(record))?;
     audit.compare(&state).map_err(|why| {
         Failure::untrusted(
             format!("the journal of {records} records does not lead to the state: {why}"),

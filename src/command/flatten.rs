@@ -4,6 +4,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::store::disk::System;
 use crate::trading::book::Book;
 use crate::world;
 
@@ -14,7 +15,7 @@ pub fn is_meant(config: &Config) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Ok(true);
     }
-    let state = world::peek(config)?;
+    let state = world::peek(&System, config)?;
     let what = state.as_ref().and_then(|state| held(config, &state.book));
     let what = what.unwrap_or_else(|| "nothing is held; halt".to_owned());
     // A question that can't be shown can't be answered with yes.

@@ -6,7 +6,7 @@ use super::Answer;
 use crate::config::Config;
 use crate::exchange::http::Http;
 use crate::failure::{Failure, Kind};
-use crate::store;
+use crate::store::{self, disk::System};
 use crate::trading::time::Timestamp;
 use crate::world::{self, World};
 
@@ -20,7 +20,7 @@ pub fn halt(config: &Config, reason: &[String], now: Timestamp) -> Result<Answer
         "" => "asked for by hand".to_owned(),
         words => words.chars().filter(|c| !c.is_control()).take(MOST_REASON).collect(),
     };
-    let text = match World::open(config, &Http::for_nothing()?) {
+    let text = match World::open(config, &Http::for_nothing()?, System::shared()) {
         Ok(mut world) => {
             let past = world.load(config)?;
             if past.book.halt.is_none() {
@@ -30,8 +30,8 @@ pub fn halt(config: &Config, reason: &[String], now: Timestamp) -> Result<Answer
         }
         Err(failure) if failure.kind == Kind::Busy => {
             // Another pair's book must not be halted by mistake.
-            world::peek(config)?;
-            store::ask_to_halt(&world::folder(config)?, &reason)?;
+            world::peek(&System, config)?;
+            store::ask_to_halt(&System, &world::folder(config)?, &reason)?;
             "halted: a run is under way; if it has not traded yet it will not, and neither will any \
              other until `ouroboros resume`"
         }

@@ -13,6 +13,7 @@ use crate::preflight;
 use crate::report;
 use crate::run;
 use crate::stop::Stop;
+use crate::store::disk::System;
 use crate::trading::account;
 use crate::trading::book::Book;
 use crate::trading::ledger::Ledger;
@@ -50,7 +51,7 @@ pub fn resume(
 }
 
 fn lift(config: &Config, now: Timestamp) -> Result<Answer, Failure> {
-    let mut world = World::open(config, &Http::for_nothing()?)?;
+    let mut world = World::open(config, &Http::for_nothing()?, System::shared())?;
     let past = load(&mut world, config, now)?;
     let Some(halt) = past.book.halt.clone() else {
         return Ok(Answer {
@@ -68,7 +69,7 @@ fn lift(config: &Config, now: Timestamp) -> Result<Answer, Failure> {
 
 /// Whoever says so has looked, so a halt is lifted with it.
 fn not_executed(config: &Config, id: &str, now: Timestamp) -> Result<Answer, Failure> {
-    let mut world = World::open(config, &Http::for_nothing()?)?;
+    let mut world = World::open(config, &Http::for_nothing()?, System::shared())?;
     let past = load(&mut world, config, now)?;
     let Some(intent) = past.book.pending().filter(|intent| intent.client_order_id == id) else {
         let pending = match past.book.pending() {
@@ -103,7 +104,7 @@ fn new_book(config: &Config, stop: &Stop) -> Result<Answer, Failure> {
     }
     config.check_key()?;
     let http = Http::new(config.extra_roots.as_deref(), stop.clone())?;
-    let mut world = World::open(config, &http)?;
+    let mut world = World::open(config, &http, System::shared())?;
     let past = world.load(config)?;
     if past.book.ledger.is_some() {
         return Err(Failure::configuration(

@@ -8,6 +8,7 @@ use super::Answer;
 use crate::config::{Config, Mode};
 use crate::failure::Failure;
 use crate::report::{intent_json, state_name};
+use crate::store::disk::System;
 use crate::store::outside::Outside;
 use crate::store::{State, read_halt, recent_records};
 use crate::trading::book::{Book, HaltedBy, Holding};
@@ -20,13 +21,14 @@ use crate::world;
 /// **Errors**: the state can't be read or trusted, or belongs to another pair.
 pub fn status(config: &Config, now: Timestamp) -> Result<Answer, Failure> {
     let folder = world::folder(config)?;
-    let state = world::peek(config)?;
+    let state = world::peek(&System, config)?;
     let new_book =
         if config.mode.is_live() { Book::unclaimed() } else { Book::open(config.opening_balance) };
     let book = state.as_ref().map_or(&new_book, |state| &state.book);
-    let halted = read_halt(&folder)?.or(book.halt.as_ref().map(|halt| halt.reason.clone()));
+    let halted =
+        read_halt(&System, &folder)?.or(book.halt.as_ref().map(|halt| halt.reason.clone()));
     let records = match &state {
-        Some(state) => recent_records(&folder, state)?,
+        Some(state) => recent_records(&System, &folder, state)?,
         None => Vec::new(),
     };
     let decisions = records.iter().map(|record| &record["result"]);
@@ -94,7 +96,12 @@ pub fn status(config: &Config, now: Timestamp) -> Result<Answer, Failure> {
         };
         let _ = write!(text, "\nhalted         {by}: {reason}");
     }
-    text.push_str(&outside_lines(config, state.as_ref(), &Outside::load(&folder), now));
+    text.push_str(&outside_lines(
+        config,
+        state.as_ref(),
+        &Outside::load(System::shared(), &folder),
+        now,
+    ));
     Ok(Answer { text, json })
 }
 

@@ -9,7 +9,7 @@ use reqwest::Url;
 use super::http::{Answer, Asked, Http, Request};
 use super::sign::Query;
 use super::wire::{self, BadKlines, BookTicker, Kline};
-use crate::clock::{self, Deadline, Stopwatch};
+use crate::clock::Deadline;
 use crate::failure::{self, Failure};
 use crate::store::outside::Outside;
 use crate::trading::candle::Fault;
@@ -61,7 +61,8 @@ impl Binance {
     /// Asks at `base`.
     #[must_use]
     pub fn new(http: Http, base: Url) -> Self {
-        Self { http, base, deadline: Deadline::after(ALL_QUESTIONS) }
+        let deadline = http.clock().deadline(ALL_QUESTIONS);
+        Self { http, base, deadline }
     }
 
     /// The newest `limit` candles of each symbol, asked for at the same time.
@@ -154,7 +155,7 @@ impl Binance {
     ///
     /// **Errors**: no answer, none that makes sense, or one that asks for silence.
     pub fn pulse(&self, outside: &mut Outside) -> Result<Pulse, Failure> {
-        let (asked, stopwatch) = (clock::now(), Stopwatch::start());
+        let (asked, stopwatch) = (self.now(), self.http.clock().stopwatch());
         let answer = self.get_one(TIME, String::new(), outside)?;
         let (took, received) = (stopwatch.elapsed(), answer.received);
         let at = self.read_time(&answer)?;
@@ -170,8 +171,18 @@ impl Binance {
     }
 
     /// Until when questions may be asked.
-    pub(crate) fn deadline(&self) -> Deadline {
-        self.deadline
+    pub(crate) fn deadline(&self) -> &Deadline {
+        &self.deadline
+    }
+
+    /// So much time from now on.
+    pub(crate) fn patience(&self, time: Duration) -> Deadline {
+        self.http.clock().deadline(time)
+    }
+
+    /// This machine's idea of the time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.http.clock().now()
     }
 
     /// Whom this asks, for messages and for bans.
@@ -273,7 +284,7 @@ impl Binance {
     }
 
     fn respect_ban(&self, outside: &Outside) -> Result<(), Failure> {
-        match outside.banned_until(&self.host(), clock::now()) {
+        match outside.banned_until(&self.host(), self.now()) {
             Some(until) => Err(self.silenced("asked for silence and", until)),
             None => Ok(()),
         }

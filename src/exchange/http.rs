@@ -4,9 +4,10 @@
 //! trusts the roots inside the binary (and those of `SSL_CERT_FILE`). A deadline bounds a request
 //! as a whole, not each of its reads, and a body is cut off at a size that no honest answer has.
 
+use std::fmt::Debug;
 use std::io::Read as _;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use reqwest::{Method, Url};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use crate::clock::{self, Deadline};
+use crate::clock::{Clock, Deadline};
 use crate::failure::{Failure, Kind};
 use crate::stop::Stop;
 use crate::trading::time::Timestamp;
@@ -25,9 +26,21 @@ use crate::trading::time::Timestamp;
 /// The one client of a start.
 #[derive(Debug, Clone)]
 pub struct Http {
-    client: Client,
+    carrier: Arc<dyn Carrier>,
+    clock: Clock,
     stop: Stop,
 }
+
+/// Who carries requests. [`Http::new`] has the real network do it; tests put another in its place.
+pub trait Carrier: Debug + Send + Sync {
+    /// Sends all requests at the same time, each on a connection of its own, and waits for none:
+    /// each answer goes to `answers` with the request's number, and later than the deadline only
+    /// if nobody listens any more.
+    fn carry(&self, requests: Vec<Request>, deadline: &Deadline, answers: &mpsc::Sender<Carried>);
+}
+
+/// An answer, or why there is none, with the number of its request.
+pub type Carried = (usize, anyhow::Result<Answer>);
 
 /// A request. It is sent once.
 pub struct Request {
@@ -44,8 +57,8 @@ pub struct Request {
 /// Requests that are under way.
 #[derive(Debug)]
 pub struct Asked {
-    receiver: mpsc::Receiver<(usize, anyhow::Result<Answer>)>,
-    answers: Vec<Option<anyhow::Result<Answer>>>,
+    receiver: mpsc::Receiver<Carried>,
+    count: usize,
     deadline: Deadline,
     stop: Stop,
 }
@@ -121,7 +134,14 @@ impl Http {
         // Dropping the last handle joins the client's thread, which may sit in a name lookup that
         // nothing can interrupt. The process ends when the run does; it waits for no lookup.
         std::mem::forget(client.clone());
-        Ok(Self { client, stop })
+        let clock = Clock::system();
+        Ok(Self::over(Arc::new(Network { client, clock: clock.clone() }), clock, stop))
+    }
+
+    /// A client whose requests somebody else carries, by somebody else's clock.
+    #[must_use]
+    pub fn over(carrier: Arc<dyn Carrier>, clock: Clock, stop: Stop) -> Self {
+        Self { carrier, clock, stop }
     }
 
     /// Sends all requests at the same time, each on a connection of its own, and waits for all.
@@ -136,20 +156,9 @@ impl Http {
     #[must_use]
     pub fn begin(&self, requests: Vec<Request>, deadline: Deadline) -> Asked {
         let (sender, receiver) = mpsc::channel();
-        let mut answers: Vec<Option<anyhow::Result<Answer>>> = Vec::new();
-        for (index, request) in requests.into_iter().enumerate() {
-            answers.push(None);
-            let (client, sender) = (self.client.clone(), sender.clone());
-            let spawned = thread::Builder::new().spawn(move || {
-                let answer = send(&client, request, deadline);
-                // Nobody listens any more once the deadline has passed.
-                let _ = sender.send((index, answer));
-            });
-            if let Err(error) = spawned {
-                answers[index] = Some(Err(error).context("no thread for the request"));
-            }
-        }
-        Asked { receiver, answers, deadline, stop: self.stop.clone() }
+        let count = requests.len();
+        self.carrier.carry(requests, &deadline, &sender);
+        Asked { receiver, count, deadline, stop: self.stop.clone() }
     }
 
     /// Sends one request.
@@ -159,9 +168,9 @@ impl Http {
 
     /// Waits, but not longer than until the run is told to stop.
     pub fn wait(&self, time: Duration) {
-        let deadline = Deadline::after(time);
+        let deadline = self.clock.deadline(time);
         while !deadline.has_passed() && !self.stop.is_asked() {
-            thread::sleep(deadline.left().min(STOP_INTERVAL));
+            deadline.sleep(STOP_INTERVAL);
         }
     }
 
@@ -173,7 +182,13 @@ impl Http {
     /// The same client for what is done at the very end, when a signal has had its effect.
     #[must_use]
     pub fn unstoppable(&self) -> Self {
-        Self { client: self.client.clone(), stop: Stop::default() }
+        Self { stop: Stop::default(), ..self.clone() }
+    }
+
+    /// The clock by which it waits.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// The flag of signals, for those who hold a client anyway.
@@ -189,7 +204,8 @@ impl Asked {
     /// **Shape**: in the order of the requests.
     #[must_use]
     pub fn finish(self) -> Vec<anyhow::Result<Answer>> {
-        let Self { receiver, mut answers, deadline, stop } = self;
+        let Self { receiver, count, deadline, stop } = self;
+        let mut answers: Vec<_> = std::iter::repeat_with(|| None).take(count).collect();
         while answers.iter().any(Option::is_none) && !stop.is_asked() {
             match receiver.recv_timeout(deadline.left().min(STOP_INTERVAL)) {
                 Ok((index, answer)) => answers[index] = Some(answer),
@@ -199,6 +215,31 @@ impl Asked {
         }
         let why = if stop.is_asked() { "told to stop" } else { "no answer in time" };
         answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(anyhow!(why)))).collect()
+    }
+}
+
+/// The real network.
+#[derive(Debug)]
+struct Network {
+    client: Client,
+    clock: Clock,
+}
+
+impl Carrier for Network {
+    fn carry(&self, requests: Vec<Request>, deadline: &Deadline, answers: &mpsc::Sender<Carried>) {
+        for (number, request) in requests.into_iter().enumerate() {
+            let (client, clock, deadline) =
+                (self.client.clone(), self.clock.clone(), deadline.clone());
+            let sender = answers.clone();
+            let spawned = thread::Builder::new().spawn(move || {
+                let answer = send(&client, &clock, request, &deadline);
+                // Nobody listens any more once the deadline has passed.
+                let _ = sender.send((number, answer));
+            });
+            if let Err(error) = spawned {
+                let _ = answers.send((number, Err(error).context("no thread for the request")));
+            }
+        }
     }
 }
 
@@ -224,7 +265,12 @@ fn tls(extra_roots: Option<&Path>) -> anyhow::Result<rustls::ClientConfig> {
         .with_no_client_auth())
 }
 
-fn send(client: &Client, request: Request, deadline: Deadline) -> anyhow::Result<Answer> {
+fn send(
+    client: &Client,
+    clock: &Clock,
+    request: Request,
+    deadline: &Deadline,
+) -> anyhow::Result<Answer> {
     let is_post = request.method == Method::POST;
     let mut builder = client.request(request.method, request.url).timeout(deadline.left());
     if let Some(key) = request.api_key {
@@ -237,7 +283,7 @@ fn send(client: &Client, request: Request, deadline: Deadline) -> anyhow::Result
     let response = builder.send().map_err(reqwest::Error::without_url)?;
     let status = response.status().as_u16();
     let headers = response.headers();
-    let (date, received) = (date(headers), clock::now());
+    let (date, received) = (date(headers), clock.now());
     let retry_after = header(headers, "retry-after").map(str::to_owned);
     let used_weight =
         header(headers, "x-mbx-used-weight-1m").and_then(|weight| weight.parse().ok());
@@ -254,7 +300,7 @@ fn send(client: &Client, request: Request, deadline: Deadline) -> anyhow::Result
     Ok(answer)
 }
 
-fn body(mut response: Response, deadline: Deadline) -> anyhow::Result<Vec<u8>> {
+fn body(mut response: Response, deadline: &Deadline) -> anyhow::Result<Vec<u8>> {
     let mut body = Vec::new();
     let mut chunk = [0; 16 * 1024];
     loop {

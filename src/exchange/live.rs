@@ -13,7 +13,6 @@ use super::watch::Watch;
 use super::wire::account::{self as wire, Reason, Refused, Trade};
 use super::wire::{ApiError, BookTicker};
 use super::{Exchange, View, Want};
-use crate::clock;
 use crate::config::Live as Access;
 use crate::failure::{self, Failure};
 use crate::store::Recorded;
@@ -263,7 +262,7 @@ impl Live {
         let body = order_query(&symbol, &intent).signed(key, stamp, intent.recv_window_ms);
         let request = Request::post(self.binance.url(ORDER_PATH, ""), FORM, body);
         let request = request.with_key(key.header());
-        let answer = match self.http.ask_one(request, clock::Deadline::after(ORDER)) {
+        let answer = match self.http.ask_one(request, self.http.clock().deadline(ORDER)) {
             Ok(answer) => answer,
             // Even a refused connection is not told apart: asking costs little, a wrong guess all.
             Err(error) => return Sent::Unknown(format!("no answer to the order: {error:#}")),
@@ -456,7 +455,7 @@ impl Live {
         let (time, received) =
             match self.ask_one(Question::open(TIME_PATH, Query::new()), outside)? {
                 Told::Answer(answer) => (super::wire::server_time(&answer.body), answer.received),
-                Told::Code(_) => (None, clock::now()),
+                Told::Code(_) => (None, self.binance.now()),
             };
         let time = time.ok_or_else(|| {
             Failure::unreachable(format!("{} does not tell the time", self.binance.host()))
@@ -468,7 +467,7 @@ impl Live {
     /// The exchange's time, as far as it is known: for stamping requests.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        clock::now().plus_millis(self.offset_ms)
+        self.binance.now().plus_millis(self.offset_ms)
     }
 
     fn look(&mut self, outside: &mut Outside) -> Result<&Shown, Failure> {

@@ -2,7 +2,6 @@
 
 use super::watch::Watch;
 use super::{Exchange, View, Want};
-use crate::clock;
 use crate::failure::Failure;
 use crate::store::outside::{KnownRules, Outside, RulesV1};
 use crate::trading::market::{Leg, Side, SymbolRules};
@@ -25,7 +24,7 @@ impl Paper {
 
     /// The rules of a leg's symbol, asked for at most once a day.
     fn rules(&self, leg: Leg, outside: &mut Outside) -> Result<SymbolRules, Failure> {
-        let (now, host) = (clock::now(), self.watch.binance.host());
+        let (now, host) = (self.watch.binance.now(), self.watch.binance.host());
         let wanted = self.watch.pair.symbol(leg).code();
         let known = outside.memory.rules.as_ref().filter(|known| {
             let age = known.at.parse().map(|at: Timestamp| now.millis_since(at));

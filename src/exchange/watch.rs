@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::binance::{Binance, Klines};
 use super::{Market, View, Want};
-use crate::clock::{self, Deadline};
 use crate::failure::Failure;
 use crate::store::outside::Outside;
 use crate::trading::candle::{Distrust, Legs};
@@ -34,9 +33,9 @@ impl Watch {
     /// **Errors**: no answer, none that makes sense, or one that asks for silence.
     pub fn view(&self, want: &Want, outside: &mut Outside) -> Result<View, Failure> {
         // The local clock only guesses how many to ask for; the answers' own clock decides.
-        let mut limit = self.limit(want, self.interval.newest_closed(clock::now()));
+        let mut limit = self.limit(want, self.interval.newest_closed(self.binance.now()));
         let mut seen = self.ask(&Leg::BOTH, limit, outside)?;
-        let patience = Deadline::after(PATIENCE);
+        let patience = self.binance.patience(PATIENCE);
         let mut asked_again = false;
         loop {
             let [numerator, denominator] = seen.as_slice() else {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use crate::clock::Deadline;
 use crate::exchange::http::{Http, Request};
 
 /// Pings `url` itself after a good run, `url/fail` after any other, with one line as the body.
@@ -15,7 +14,7 @@ pub(super) fn ping(http: &Http, url: &Url, line: &str, is_good: bool) {
         url.set_path(&format!("{base}/fail"));
     }
     let request = Request::post(url, "text/plain; charset=utf-8", line.replace('\n', " "));
-    match http.ask_one(request, Deadline::after(ONE_PING)) {
+    match http.ask_one(request, http.clock().deadline(ONE_PING)) {
         Ok(answer) if (200..300).contains(&answer.status) => {}
         Ok(answer) => log::warn!("the health check answered with HTTP {}", answer.status),
         Err(error) => log::warn!("the health check was not reached: {error:#}"),

@@ -10,7 +10,6 @@ mod telegram;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::clock::Deadline;
 use crate::config::{Config, Telegram};
 use crate::exchange::http::Http;
 use crate::failure::{Failure, Kind};
@@ -57,7 +56,7 @@ pub fn tell(
         healthcheck::ping(http, url.expose(), line, is_good);
     }
     if let Some(telegram) = config.telegram.as_ref().filter(|_| !is_stopped) {
-        let chat = Chat::new(http, telegram, Deadline::after(ALL_MESSAGES));
+        let chat = Chat::new(http, telegram, http.clock().deadline(ALL_MESSAGES));
         tell_chat(config, &chat, outbox, outside, ending, now);
     }
     outside.save();
@@ -76,7 +75,7 @@ pub fn introduce(
     if let Some(until) = outside.telegram_until(now) {
         return Err(silence(until));
     }
-    let chat = Chat::new(http, telegram, Deadline::after(ALL_MESSAGES));
+    let chat = Chat::new(http, telegram, http.clock().deadline(ALL_MESSAGES));
     let mut failure = |trouble: Trouble, hint: &str| {
         if let Some(seconds) = trouble.silent_for {
             let until = now.plus_millis(seconds.saturating_mul(1000));

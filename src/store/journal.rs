@@ -3,8 +3,7 @@
 //! It is evidence, written after the state and never read to decide. The state embeds its newest
 //! line, so a line that a crash kept from the file is appended by a later run.
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{BufRead as _, BufReader, SeekFrom, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -12,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use super::atomic::{self, Distrusted};
+use super::disk::{Disk, Distrusted, Handle, How};
 
 /// The hash before the first line.
 pub(crate) const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -63,12 +62,13 @@ pub(crate) struct Tail {
 /// Compares the end of the file with the newest line of the state.
 ///
 /// **Errors**: [`Distrusted`] where neither can be the other's continuation.
-pub(crate) fn tail(path: &Path, newest: Option<&Line>) -> anyhow::Result<Tail> {
+pub(crate) fn tail(disk: &dyn Disk, path: &Path, newest: Option<&Line>) -> anyhow::Result<Tail> {
     let shown = path.display();
     let distrusted = |why: String| anyhow::Error::new(Distrusted(format!("`{shown}` {why}")));
-    let file = atomic::open_own(path, File::options().read(true))?;
-    let (end, length) = match file {
-        Some(file) => last_bytes(file).with_context(|| format!("failed to read `{shown}`"))?,
+    let (end, length) = match disk.open(path, How::Read)? {
+        Some(mut file) => {
+            last_bytes(file.as_mut()).with_context(|| format!("failed to read `{shown}`"))?
+        }
         None => (Vec::new(), 0),
     };
     let Some(newest) = newest else {
@@ -119,12 +119,12 @@ pub(crate) fn tail(path: &Path, newest: Option<&Line>) -> anyhow::Result<Tail> {
 }
 
 /// The lines at the end of the file, newest first; the first of them may be cut and is left out.
-pub(crate) fn recent(path: &Path) -> anyhow::Result<Vec<Line>> {
-    let Some(file) = atomic::open_own(path, File::options().read(true))? else {
+pub(crate) fn recent(disk: &dyn Disk, path: &Path) -> anyhow::Result<Vec<Line>> {
+    let Some(mut file) = disk.open(path, How::Read)? else {
         return Ok(Vec::new());
     };
-    let (end, _) =
-        last_bytes(file).with_context(|| format!("failed to read `{}`", path.display()))?;
+    let (end, _) = last_bytes(file.as_mut())
+        .with_context(|| format!("failed to read `{}`", path.display()))?;
     let lines = end.rsplit(|byte| *byte == b'\n');
     Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
 }
@@ -134,11 +134,12 @@ pub(crate) fn recent(path: &Path) -> anyhow::Result<Vec<Line>> {
 ///
 /// **Errors**: [`Distrusted`] at the first line that doesn't fit, or the file can't be read.
 pub(crate) fn walk(
+    disk: &dyn Disk,
     path: &Path,
     mut each: impl FnMut(&Line) -> Result<(), String>,
 ) -> anyhow::Result<Option<(u64, String)>> {
     let shown = path.display();
-    let Some(file) = atomic::open_own(path, File::options().read(true))? else {
+    let Some(file) = disk.open(path, How::Read)? else {
         return Ok(None);
     };
     let mut last: Option<(u64, String)> = None;
@@ -171,12 +172,17 @@ pub(crate) fn walk(
 
 /// Appends the state's newest line where it is missing. Not synced: the state has it too, and
 /// [`sync`] comes before the state forgets it.
-pub(crate) fn complete(path: &Path, tail: Tail, newest: &Line) -> anyhow::Result<Tail> {
+pub(crate) fn complete(
+    disk: &dyn Disk,
+    path: &Path,
+    tail: Tail,
+    newest: &Line,
+) -> anyhow::Result<Tail> {
     if tail.is_complete {
         return Ok(tail);
     }
     let text = newest.to_text();
-    append(path, tail.whole, &text)
+    append(disk, path, tail.whole, &text)
         .with_context(|| format!("failed to append to `{}`", path.display()))?;
     let length = u64::try_from(text.len()).expect("a line is short");
     Ok(Tail { whole: tail.whole + length, is_complete: true })
@@ -184,22 +190,20 @@ pub(crate) fn complete(path: &Path, tail: Tail, newest: &Line) -> anyhow::Result
 
 /// Makes sure that every line in the file is on the disk, before the state is replaced and with
 /// it the only other copy of the newest.
-pub(crate) fn sync(path: &Path) -> anyhow::Result<()> {
-    let Some(file) = atomic::open_own(path, File::options().read(true))? else {
+pub(crate) fn sync(disk: &dyn Disk, path: &Path) -> anyhow::Result<()> {
+    let Some(file) = disk.open(path, How::Read)? else {
         return Ok(());
     };
-    file.sync_all().with_context(|| format!("failed to sync `{}`", path.display()))
+    file.sync().with_context(|| format!("failed to sync `{}`", path.display()))
 }
 
 /// Writes `text` after the first `whole` bytes, in the place of half a line that may be there.
-fn append(path: &Path, whole: u64, text: &str) -> anyhow::Result<()> {
-    let options = &mut File::options();
-    let file = atomic::open_own(path, options.write(true).create(true).truncate(false))?;
-    let mut file = file.context("it vanished")?;
-    let length = file.metadata()?.len();
+fn append(disk: &dyn Disk, path: &Path, whole: u64, text: &str) -> anyhow::Result<()> {
+    let mut file = disk.open(path, How::Write)?.context("it vanished")?;
+    let length = file.length()?;
     anyhow::ensure!(length >= whole, "it has {length} bytes, but had {whole} a moment ago");
     if length > whole {
-        file.set_len(whole)?;
+        file.set_length(whole)?;
     }
     file.seek(SeekFrom::Start(whole))?;
     file.write_all(text.as_bytes())?;
@@ -207,8 +211,8 @@ fn append(path: &Path, whole: u64, text: &str) -> anyhow::Result<()> {
 }
 
 /// The end of the file, with its last whole line in it, and the file's length.
-fn last_bytes(mut file: File) -> std::io::Result<(Vec<u8>, u64)> {
-    let length = file.metadata()?.len();
+fn last_bytes(file: &mut dyn Handle) -> std::io::Result<(Vec<u8>, u64)> {
+    let length = file.length()?;
     let mut wanted = FIRST_LOOK;
     loop {
         file.seek(SeekFrom::Start(length.saturating_sub(wanted)))?;

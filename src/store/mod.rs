@@ -4,6 +4,7 @@
 //! commit point. The journal's newest line is part of it and reaches `journal.jsonl` afterwards.
 
 pub(crate) mod atomic;
+pub mod disk;
 mod format;
 mod halt;
 pub(crate) mod journal;
@@ -11,19 +12,18 @@ mod mount;
 pub mod outside;
 pub mod probe;
 
-use std::fs::{DirBuilder, File};
-use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::any::Any;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
 use crate::failure::{Failure, Kind};
 use crate::trading::book::Book;
 use crate::trading::ledger::Intent;
-use atomic::{Distrusted, Durability};
+use atomic::Durability;
+use disk::{Disk, Distrusted};
 use journal::{GENESIS, Line, Tail};
 
 pub use mount::{network_filesystem, refuse_network};
@@ -117,33 +117,27 @@ impl Outbox {
 }
 
 /// The held lock of one world, and what is on disk in it.
-#[derive(Debug)]
 pub struct Store {
+    disk: Arc<dyn Disk>,
     folder: PathBuf,
     state: Option<State>,
     tail: Tail,
-    // The kernel frees both when the process ends, however it ends.
-    _lock: File,
-    _folder_lock: File,
+    _lock: Box<dyn Any>,
 }
 
 impl Store {
     /// Makes the folder where there is none and takes its lock.
     ///
     /// **Errors**: another run holds the lock, or the folder can't be made.
-    pub fn open(folder: &Path) -> Result<Self, Failure> {
-        let (lock, folder_lock) = lock(folder)?;
+    pub fn open(disk: Arc<dyn Disk>, folder: &Path) -> Result<Self, Failure> {
+        let lock = lock(disk.as_ref(), folder)?;
         for name in [STATE, outside::FILE] {
             // What a killed run left half-written was never committed.
-            atomic::remove_temporary(folder, name).map_err(|error| Failure::storage(&error))?;
+            atomic::remove_temporary(disk.as_ref(), folder, name)
+                .map_err(|error| Failure::storage(&error))?;
         }
-        Ok(Self {
-            folder: folder.to_owned(),
-            state: None,
-            tail: Tail { whole: 0, is_complete: true },
-            _lock: lock,
-            _folder_lock: folder_lock,
-        })
+        let tail = Tail { whole: 0, is_complete: true };
+        Ok(Self { disk, folder: folder.to_owned(), state: None, tail, _lock: lock })
     }
 
     /// Reads and checks what was committed last; `None` in a world in which nothing has happened.
@@ -151,7 +145,7 @@ impl Store {
     /// **Errors**: the state or the end of the journal can't be read or trusted. Nothing is
     /// overwritten then, and a store that was not loaded refuses to commit over a state.
     pub fn load(&mut self) -> Result<Option<&State>, Failure> {
-        let (state, tail) = load(&self.folder)?;
+        let (state, tail) = load(self.disk.as_ref(), &self.folder)?;
         self.state = state;
         self.tail = tail;
         Ok(self.state.as_ref())
@@ -184,7 +178,7 @@ impl Store {
         let state = State { identity, book, outbox, newest };
         let bytes = format::render(&state);
         assert!(
-            self.state.is_some() || !self.folder.join(STATE).exists(),
+            self.state.is_some() || !self.disk.exists(&self.folder.join(STATE)),
             "a state that was not loaded is not overwritten"
         );
         // Asserted in pairs, before writing and after reading: what is written can be read.
@@ -197,14 +191,16 @@ impl Store {
             return Err(Failure::storage(&error));
         }
 
+        let (disk, journal) = (Arc::clone(&self.disk), self.folder.join(JOURNAL));
+        let disk = disk.as_ref();
         self.complete_journal()
-            .and_then(|()| journal::sync(&self.journal()))
-            .and_then(|()| atomic::replace(&self.folder, STATE, &bytes, Durability::Synced))
+            .and_then(|()| journal::sync(disk, &journal))
+            .and_then(|()| atomic::replace(disk, &self.folder, STATE, &bytes, Durability::Synced))
             .map_err(|error| Failure::storage(&error))?;
         // From here on the step is done. A line that can't be appended now is appended later.
         self.tail.is_complete = false;
         let state = self.state.insert(state);
-        match journal::complete(&self.folder.join(JOURNAL), self.tail, &state.newest) {
+        match journal::complete(disk, &journal, self.tail, &state.newest) {
             Ok(tail) => self.tail = tail,
             Err(error) => log::warn!("{error:#}; the state keeps the line until it can be written"),
         }
@@ -233,42 +229,40 @@ impl Store {
     /// Appends the state's newest line to the journal where a crash kept it from there.
     pub fn complete_journal(&mut self) -> anyhow::Result<()> {
         if let Some(state) = &self.state {
-            self.tail = journal::complete(&self.journal(), self.tail, &state.newest)?;
+            let journal = self.folder.join(JOURNAL);
+            let disk = self.disk.as_ref();
+            self.tail = journal::complete(disk, &journal, self.tail, &state.newest)?;
         }
         Ok(())
     }
 
     /// As [`read_halt`], of this world.
     pub fn asked_to_halt(&self) -> Result<Option<String>, Failure> {
-        read_halt(&self.folder)
+        read_halt(self.disk.as_ref(), &self.folder)
     }
 
     /// Asks for a halt beside the state: it holds whatever becomes of this run.
     pub fn ask_to_halt(&self, reason: &str) -> Result<(), Failure> {
-        ask_to_halt(&self.folder, reason)
+        ask_to_halt(self.disk.as_ref(), &self.folder, reason)
     }
 
     /// Removes the request for a halt, once it is part of the state or was lifted.
     pub fn forget_halt(&self) -> Result<(), Failure> {
-        halt::forget(&self.folder).map_err(|error| Failure::storage(&error))
-    }
-
-    fn journal(&self) -> PathBuf {
-        self.folder.join(JOURNAL)
+        halt::forget(self.disk.as_ref(), &self.folder).map_err(|error| Failure::storage(&error))
     }
 }
 
 /// Looks at a world without its lock: for `status`. `None` where nothing has happened yet.
 ///
 /// **Errors**: as [`Store::open`], but for the lock.
-pub fn peek(folder: &Path) -> Result<Option<State>, Failure> {
+pub fn peek(disk: &dyn Disk, folder: &Path) -> Result<Option<State>, Failure> {
     refuse_link(folder)?;
     // A run may commit between the two reads, and then state and journal don't fit. Only what is
     // wrong twice, with the same state, is wrong.
     let mut before = None;
     loop {
-        let bytes = state_bytes(folder)?;
-        match load(folder) {
+        let bytes = state_bytes(disk, folder)?;
+        match load(disk, folder) {
             Ok((state, _)) => return Ok(state),
             Err(failure) if before.as_ref() == Some(&bytes) => return Err(failure),
             Err(_) => before = Some(bytes),
@@ -280,17 +274,21 @@ pub fn peek(folder: &Path) -> Result<Option<State>, Failure> {
 /// from its first line on.
 ///
 /// **Errors**: it can't be read or trusted.
-pub fn peek_alone(folder: &Path) -> Result<Option<State>, Failure> {
+pub fn peek_alone(disk: &dyn Disk, folder: &Path) -> Result<Option<State>, Failure> {
     refuse_link(folder)?;
-    load_state(folder)
+    load_state(disk, folder)
 }
 
 /// The newest records of the journal, newest first, as far as a look at its end shows them. For
 /// people; nothing is decided on them.
 ///
 /// **Errors**: the journal can't be read.
-pub fn recent_records(folder: &Path, state: &State) -> Result<Vec<serde_json::Value>, Failure> {
-    let older = journal::recent(&folder.join(JOURNAL)).map_err(refused_or_failed)?;
+pub fn recent_records(
+    disk: &dyn Disk,
+    folder: &Path,
+    state: &State,
+) -> Result<Vec<serde_json::Value>, Failure> {
+    let older = journal::recent(disk, &folder.join(JOURNAL)).map_err(refused_or_failed)?;
     // The state's own line may not have reached the journal yet; then it is the newest.
     let lines = std::iter::once(state.newest.clone()).chain(older);
     Ok(lines.filter_map(|line| serde_json::from_str(line.record.get()).ok()).collect())
@@ -301,6 +299,7 @@ pub fn recent_records(folder: &Path, state: &State) -> Result<Vec<serde_json::Va
 ///
 /// **Errors**: the first line that breaks the chain or that `each` refuses, with its number.
 pub fn walk(
+    disk: &dyn Disk,
     folder: &Path,
     state: &State,
     mut each: impl FnMut(&serde_json::Value) -> Result<(), String>,
@@ -310,7 +309,7 @@ pub fn walk(
         each(&record)
     };
     let path = folder.join(JOURNAL);
-    let last = journal::walk(&path, &mut give).map_err(refused_or_failed)?;
+    let last = journal::walk(disk, &path, &mut give).map_err(refused_or_failed)?;
     let newest = &state.newest;
     match last {
         Some((seq, hash)) if seq == newest.seq && hash == newest.hash => {}
@@ -329,17 +328,17 @@ pub fn walk(
 }
 
 /// Asks for a halt without the lock, so that a run that is under way sees it too.
-pub fn ask_to_halt(folder: &Path, reason: &str) -> Result<(), Failure> {
-    make_folder(folder)
-        .and_then(|()| halt::ask(folder, reason))
+pub fn ask_to_halt(disk: &dyn Disk, folder: &Path, reason: &str) -> Result<(), Failure> {
+    disk.make_folder(folder)
+        .and_then(|()| halt::ask(disk, folder, reason))
         .map_err(|error| Failure::storage(&error))
 }
 
 /// Whether a person asked for a halt that is not part of the state yet, and why.
 ///
 /// **Errors**: the request can't be read; nothing may be traded then.
-pub fn read_halt(folder: &Path) -> Result<Option<String>, Failure> {
-    halt::read(folder).map_err(|error| Failure::storage(&error))
+pub fn read_halt(disk: &dyn Disk, folder: &Path) -> Result<Option<String>, Failure> {
+    halt::read(disk, folder).map_err(|error| Failure::storage(&error))
 }
 
 /// Links inside the state directory are not followed: a lock behind one protects nothing.
@@ -355,68 +354,34 @@ pub fn refuse_link(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn lock(folder: &Path) -> Result<(File, File), Failure> {
+fn lock(disk: &dyn Disk, folder: &Path) -> Result<Box<dyn Any>, Failure> {
     refuse_link(folder)?;
-    let failed = |error: anyhow::Error| Failure::storage(&error);
-    make_folder(folder).map_err(failed)?;
-    let path = folder.join(LOCK);
-    let file = atomic::open_own(&path, File::options().read(true).write(true).create(true))
-        .and_then(|file| file.context("the lock file vanished"))
-        .map_err(refused_or_failed)?;
-    let itself = File::open(folder)
-        .with_context(|| format!("failed to open `{}`", folder.display()))
-        .map_err(failed)?;
-    // The file may be deleted by somebody who tidies up; the folder's own descriptor can't.
-    for locked in [&file, &itself] {
-        if let Err(error) = fs2::FileExt::try_lock_exclusive(locked) {
-            if error.kind() == ErrorKind::WouldBlock {
-                return Err(Failure::new(
-                    Kind::Busy,
-                    format!("another run holds the lock of `{}`", folder.display()),
-                    "wait for it to end (a run takes 45 seconds at most); don't delete the lock file",
-                ));
-            }
-            let error = anyhow::Error::new(error);
-            return Err(failed(error.context(format!("failed to lock `{}`", path.display()))));
-        }
-    }
-    Ok((file, itself))
+    disk.make_folder(folder).map_err(|error| Failure::storage(&error))?;
+    disk.lock(folder, LOCK).map_err(refused_or_failed)?.ok_or_else(|| {
+        Failure::new(
+            Kind::Busy,
+            format!("another run holds the lock of `{}`", folder.display()),
+            "wait for it to end (a run takes 45 seconds at most); don't delete the lock file",
+        )
+    })
 }
 
-fn make_folder(folder: &Path) -> anyhow::Result<()> {
-    let is_new = |path: &&Path| !path.exists();
-    let parents: Vec<&Path> = folder.ancestors().take_while(is_new).collect();
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .with_context(|| format!("failed to make the folder `{}`", folder.display()))?;
-    // A folder is on the disk when its parent says so.
-    for parent in parents.into_iter().filter_map(Path::parent) {
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        File::open(parent)
-            .and_then(|parent| parent.sync_all())
-            .with_context(|| format!("failed to sync the folder `{}`", parent.display()))?;
-    }
-    Ok(())
-}
-
-fn load_state(folder: &Path) -> Result<Option<State>, Failure> {
-    let Some(bytes) = state_bytes(folder)? else { return Ok(None) };
+fn load_state(disk: &dyn Disk, folder: &Path) -> Result<Option<State>, Failure> {
+    let Some(bytes) = state_bytes(disk, folder)? else { return Ok(None) };
     let shown = folder.join(STATE);
     let state = format::parse(&bytes);
     state.map(Some).map_err(|why| distrusted(&format!("`{}` {why}", shown.display())))
 }
 
-fn load(folder: &Path) -> Result<(Option<State>, Tail), Failure> {
-    let state = load_state(folder)?;
+fn load(disk: &dyn Disk, folder: &Path) -> Result<(Option<State>, Tail), Failure> {
+    let state = load_state(disk, folder)?;
     let newest = state.as_ref().map(|state| &state.newest);
-    let tail = journal::tail(&folder.join(JOURNAL), newest).map_err(refused_or_failed)?;
+    let tail = journal::tail(disk, &folder.join(JOURNAL), newest).map_err(refused_or_failed)?;
     Ok((state, tail))
 }
 
-fn state_bytes(folder: &Path) -> Result<Option<Vec<u8>>, Failure> {
-    atomic::read(&folder.join(STATE), MOST_STATE_BYTES).map_err(refused_or_failed)
+fn state_bytes(disk: &dyn Disk, folder: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    atomic::read(disk, &folder.join(STATE), MOST_STATE_BYTES).map_err(refused_or_failed)
 }
 
 /// The failure of a file that can't be read, or that is not to be trusted.

@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use sha2::{Digest as _, Sha256};
 
 use super::atomic::{self, Durability};
+use super::disk::Disk;
 use super::journal::hex;
 use super::{Message, Outbox};
 use crate::trading::market::SymbolRules;
@@ -21,6 +23,7 @@ pub(super) const FILE: &str = "outside.json";
 /// What is remembered, and where.
 #[derive(Debug)]
 pub struct Outside {
+    disk: Arc<dyn Disk>,
     folder: PathBuf,
     /// What is remembered.
     pub memory: Memory,
@@ -93,8 +96,8 @@ pub struct OngoingFailure {
 impl Outside {
     /// What is remembered in a world's folder.
     #[must_use]
-    pub fn load(folder: &Path) -> Self {
-        let memory = match atomic::read(&folder.join(FILE), 1024 * 1024) {
+    pub fn load(disk: Arc<dyn Disk>, folder: &Path) -> Self {
+        let memory = match atomic::read(disk.as_ref(), &folder.join(FILE), 1024 * 1024) {
             Ok(None) => Memory::default(),
             Ok(Some(bytes)) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
                 log::warn!("`{FILE}` is forgotten, it can't be read: {error}");
@@ -105,7 +108,7 @@ impl Outside {
                 Memory::default()
             }
         };
-        Self { folder: folder.to_owned(), saved: memory.clone(), memory }
+        Self { disk, folder: folder.to_owned(), saved: memory.clone(), memory }
     }
 
     /// Writes what changed. A failure is said and costs nothing.
@@ -123,8 +126,10 @@ impl Outside {
         bytes.push(b'\n');
         // A world that could not be opened may have no folder yet; what was told is remembered
         // there all the same, or it would be told again every time.
-        let saved = super::make_folder(&self.folder)
-            .and_then(|()| atomic::replace(&self.folder, FILE, &bytes, durability));
+        let disk = self.disk.as_ref();
+        let saved = disk
+            .make_folder(&self.folder)
+            .and_then(|()| atomic::replace(disk, &self.folder, FILE, &bytes, durability));
         match saved {
             Ok(()) => self.saved = self.memory.clone(),
             Err(error) => log::warn!("what is not money was not saved: {error:#}"),

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use super::LOCK;
 use super::atomic::{self, Durability};
-use super::{LOCK, make_folder};
-use crate::clock::Stopwatch;
+use super::disk::{self, Disk as _, System};
+use crate::clock::Clock;
 
 /// What trying showed.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +40,7 @@ pub struct Owner {
 pub fn try_out(folder: &Path) -> anyhow::Result<Tried> {
     let is_new = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
     let made: Vec<PathBuf> = folder.ancestors().take_while(is_new).map(Path::to_path_buf).collect();
-    let tried = make_folder(folder).and_then(|()| try_writing(folder));
+    let tried = System.make_folder(folder).and_then(|()| try_writing(folder));
     for path in made {
         // A run that began in between has put something in, and then it stays.
         let _ = std::fs::remove_dir(path);
@@ -73,7 +74,7 @@ pub fn is_locked(folder: &Path) -> anyhow::Result<bool> {
     }
     let shown = folder.display();
     let itself = File::open(folder).with_context(|| format!("failed to open `{shown}`"))?;
-    let file = atomic::open_own(&folder.join(LOCK), File::options().read(true))?;
+    let file = disk::open_own(&folder.join(LOCK), File::options().read(true))?;
     for file in file.iter().chain([&itself]) {
         // Shared, so that two who only look are not in each other's way.
         match fs2::FileExt::try_lock_shared(file) {
@@ -89,8 +90,8 @@ pub fn is_locked(folder: &Path) -> anyhow::Result<bool> {
 fn try_writing(folder: &Path) -> anyhow::Result<Tried> {
     // A name of its own, because no lock is held.
     let name = format!("probe-{}", std::process::id());
-    let stopwatch = Stopwatch::start();
-    let written = atomic::replace(folder, &name, b"a probe\n", Durability::Synced);
+    let stopwatch = Clock::system().stopwatch();
+    let written = atomic::replace(&System, folder, &name, b"a probe\n", Durability::Synced);
     let took = stopwatch.elapsed();
     let removed = std::fs::remove_file(folder.join(&name));
     written?;

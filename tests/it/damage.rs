@@ -14,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use ouroboros::failure::{Failure, Kind};
+use ouroboros::store::disk::System;
 use ouroboros::store::{self, Identity, Outbox, Store};
 use ouroboros::trading::book::{Book, Day, Dust, Halt, HaltedBy, Holding, Leaving, Position};
 use ouroboros::trading::ledger::{Balances, Intent, KnownOrder, LastOrder, Ledger, Seen};
@@ -45,7 +46,7 @@ fn what_was_committed_is_what_is_loaded() {
         assert_eq!(loaded.book, book);
         assert_eq!(loaded.identity, identity());
         assert_eq!(loaded.outbox, outbox());
-        let seen = store::peek(&world.folder).expect("a good state").expect("a state");
+        let seen = store::peek(&System, &world.folder).expect("a good state").expect("a state");
         assert_eq!(seen.book, book);
     }
 }
@@ -66,7 +67,7 @@ proptest! {
         let world = World::with(&book, 1);
         let loaded = world.open().load().expect("a good state").cloned().expect("a state");
         prop_assert_eq!(&loaded.book, &book);
-        let seen = store::peek(&world.folder).expect("a good state").expect("a state");
+        let seen = store::peek(&System, &world.folder).expect("a good state").expect("a state");
         prop_assert_eq!(&seen.book, &book);
     }
 }
@@ -323,7 +324,7 @@ fn a_state_of_absurd_length_is_refused_without_reading_it() {
     // A hole: it takes no room on the disk.
     file.set_len(1 << 30).expect("a file may have holes");
     let loaded = store.load().map(|_| ()).expect_err("a gigabyte");
-    let seen = store::peek(&world.folder).map(|_| ()).expect_err("a gigabyte");
+    let seen = store::peek(&System, &world.folder).map(|_| ()).expect_err("a gigabyte");
     for failure in [loaded, seen] {
         assert_eq!(failure.kind, Kind::Untrusted);
         assert!(failure.message.contains("1073741824 bytes"), "{failure}");
@@ -353,7 +354,7 @@ fn a_torn_last_line_of_every_length_is_completed() {
         for length in world.last_line()..world.journal.len() {
             write_private(&world.path("journal.jsonl"), &world.journal[..length]);
             let mut store = world.open();
-            assert!(store::peek(&world.folder).is_ok(), "cut at {length}");
+            assert!(store::peek(&System, &world.folder).is_ok(), "cut at {length}");
             assert!(store.load().is_ok(), "cut at {length}");
             assert_eq!(world.now("journal.jsonl").len(), length, "looking changes nothing");
             store.complete_journal().expect("it can be written");
@@ -516,7 +517,7 @@ fn what_is_no_plain_file_of_ours_is_refused() {
             };
             assert_eq!(kind(loaded), Kind::Untrusted, "{place:?} for {name}");
             if name != "lock" {
-                let seen = store::peek(&world.folder).map(|_| ());
+                let seen = store::peek(&System, &world.folder).map(|_| ());
                 assert_eq!(kind(seen), Kind::Untrusted, "{place:?} for {name}, peeked at");
             }
             let after = (world.paths(), fs::read(&copy).expect("a copy"));
@@ -535,7 +536,7 @@ fn whatever_stands_in_the_place_of_a_request_to_halt_halts() {
         write_private(&world.path("halt"), b"on holiday");
         if place.put(&world, "halt").is_some() {
             assert!(!matches!(world.open().asked_to_halt(), Ok(None)), "{place:?}");
-            assert!(!matches!(store::read_halt(&world.folder), Ok(None)), "{place:?}");
+            assert!(!matches!(store::read_halt(&System, &world.folder), Ok(None)), "{place:?}");
         }
     }
 }
@@ -546,7 +547,11 @@ fn a_world_that_is_a_link_is_refused() {
     let link = world.home.path().join("link");
     symlink(&world.folder, &link).expect("a link");
     assert_eq!(kind(open(&link).map(|_| ())), Kind::Untrusted);
-    assert_eq!(kind(store::peek(&link).map(|_| ())), Kind::Untrusted, "`status` follows it");
+    assert_eq!(
+        kind(store::peek(&System, &link).map(|_| ())),
+        Kind::Untrusted,
+        "`status` follows it"
+    );
 }
 
 #[test]
@@ -751,7 +756,7 @@ impl World {
     fn expect_refused(&self, store: &mut Store, what: &str) -> Failure {
         let files = || ["state.json", "journal.jsonl"].map(|name| fs::read(self.path(name)).ok());
         let before = files();
-        let seen = store::peek(&self.folder).map(|_| ()).expect_err(what);
+        let seen = store::peek(&System, &self.folder).map(|_| ()).expect_err(what);
         assert_eq!(seen.kind, Kind::Untrusted, "peeked at: {what}");
         let failure = store.load().map(|_| ()).expect_err(what);
         assert_eq!((failure.kind, failure.kind.code()), (Kind::Untrusted, 65), "loaded: {what}");
@@ -791,7 +796,7 @@ impl World {
     fn expect_good(&self, store: &mut Store) {
         self.put_back();
         assert!(store.load().expect("the good state").is_some());
-        assert!(store::peek(&self.folder).expect("the good state").is_some());
+        assert!(store::peek(&System, &self.folder).expect("the good state").is_some());
     }
 }
 
@@ -854,7 +859,7 @@ impl Place {
 /// that has become one it holds copies of our descriptors, the lock among them.
 fn open(folder: &Path) -> Result<Store, Failure> {
     for _ in 0..5_000 {
-        match Store::open(folder) {
+        match Store::open(System::shared(), folder) {
             Err(failure) if failure.kind == Kind::Busy => thread::sleep(Duration::from_millis(1)),
             opened => return opened,
         }

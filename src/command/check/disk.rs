@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::preflight::Finding;
 use crate::report;
+use crate::store::disk::System;
 use crate::store::{self, State, probe};
 use crate::trading::book::{Halt, HaltedBy};
 use crate::world;
@@ -37,8 +38,8 @@ pub(super) fn state(config: &Config, folder: Option<&Path>, findings: &mut Vec<F
         findings.push(not_looked_at(STATE, "there is no state directory"));
         return Found::Unknown;
     };
-    let asked = store::read_halt(folder);
-    let found = match world::peek(config) {
+    let asked = store::read_halt(&System, folder);
+    let found = match world::peek(&System, config) {
         Ok(Some(state)) => {
             findings.push(Finding::ok(STATE, book(config, &state)));
             Found::Book(Box::new(state))

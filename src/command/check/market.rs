@@ -10,6 +10,7 @@ use crate::exchange::watch::{Watch, distrusted};
 use crate::exchange::{Exchange, View, Want};
 use crate::failure::{Failure, Kind};
 use crate::preflight::{self, Finding};
+use crate::store::disk::System;
 use crate::store::outside::Outside;
 use crate::trading::account::{Account, Standing};
 use crate::trading::strategy;
@@ -60,7 +61,7 @@ pub(super) fn recording(config: &Config, found: &Found) -> Finding {
             world::check_candles(state, &replay)?;
         }
         let rows = replay.rows().len();
-        replay.view(&want(config), &mut Outside::load(&config.state_dir))?;
+        replay.view(&want(config), &mut Outside::load(System::shared(), &config.state_dir))?;
         Ok(format!("the recording has {rows} candles that both legs share"))
     };
     match looked() {

@@ -14,6 +14,7 @@ use crate::failure::{Failure, Kind};
 use crate::notify;
 use crate::preflight::{Finding, Verdict};
 use crate::store::State;
+use crate::store::disk::System;
 use crate::store::outside::Outside;
 use crate::trading::book::Book;
 use crate::trading::market::Leg;
@@ -48,7 +49,7 @@ pub fn check(config: &Config, http: &Http, now: Timestamp) -> (Answer, Option<Fa
         findings.push(market::recording(config, &found));
     } else {
         let folder = folder.unwrap_or_else(|| config.state_dir.join(config.mode.name()));
-        let mut outside = Outside::load(&folder);
+        let mut outside = Outside::load(System::shared(), &folder);
         findings.extend(market::look(config, http, &found, &mut outside));
         findings.push(telegram(config, http, &mut outside, now));
         findings.push(health_check(config));
