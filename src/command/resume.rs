@@ -2,6 +2,7 @@
 //! the program can't know.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -13,7 +14,7 @@ use crate::preflight;
 use crate::report;
 use crate::run;
 use crate::stop::Stop;
-use crate::store::disk::System;
+use crate::store::disk::{Disk, System};
 use crate::trading::account;
 use crate::trading::book::Book;
 use crate::trading::ledger::Ledger;
@@ -44,14 +45,22 @@ pub fn resume(
     now: Timestamp,
 ) -> Result<Answer, Failure> {
     match how {
-        Resume::Lift => lift(config, now),
+        Resume::Lift => lift(config, &Http::for_nothing()?, &System::shared(), now),
         Resume::NotExecuted(id) => not_executed(config, id, now),
         Resume::NewBook => new_book(config, stop),
     }
 }
 
-fn lift(config: &Config, now: Timestamp) -> Result<Answer, Failure> {
-    let mut world = World::open(config, &Http::for_nothing()?, System::shared())?;
+/// Lifts the halt of the world on this disk. Nobody is asked anything.
+///
+/// **Errors**: the lock is taken, or the state can't be read or written.
+pub fn lift(
+    config: &Config,
+    http: &Http,
+    disk: &Arc<dyn Disk>,
+    now: Timestamp,
+) -> Result<Answer, Failure> {
+    let mut world = World::open(config, http, Arc::clone(disk))?;
     let past = load(&mut world, config, now)?;
     let Some(halt) = past.book.halt.clone() else {
         return Ok(Answer {

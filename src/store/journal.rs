@@ -190,11 +190,19 @@ pub(crate) fn complete(
 
 /// Makes sure that every line in the file is on the disk, before the state is replaced and with
 /// it the only other copy of the newest.
-pub(crate) fn sync(disk: &dyn Disk, path: &Path) -> anyhow::Result<()> {
-    let Some(file) = disk.open(path, How::Read)? else {
+///
+/// The newest line is written once more, byte for byte: if an earlier run's sync of it failed, the
+/// kernel has marked its pages clean, and a sync alone would report success for bytes that are lost.
+pub(crate) fn sync(disk: &dyn Disk, path: &Path, tail: Tail, newest: &Line) -> anyhow::Result<()> {
+    let Some(mut file) = disk.open(path, How::Write)? else {
         return Ok(());
     };
-    file.sync().with_context(|| format!("failed to sync `{}`", path.display()))
+    let text = newest.to_text();
+    let start = tail.whole.saturating_sub(u64::try_from(text.len()).expect("a line is short"));
+    file.seek(SeekFrom::Start(start))
+        .and_then(|_| file.write_all(text.as_bytes()))
+        .and_then(|()| file.sync())
+        .with_context(|| format!("failed to sync `{}`", path.display()))
 }
 
 /// Writes `text` after the first `whole` bytes, in the place of half a line that may be there.

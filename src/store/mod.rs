@@ -193,8 +193,7 @@ impl Store {
 
         let (disk, journal) = (Arc::clone(&self.disk), self.folder.join(JOURNAL));
         let disk = disk.as_ref();
-        self.complete_journal()
-            .and_then(|()| journal::sync(disk, &journal))
+        self.sync_journal()
             .and_then(|()| atomic::replace(disk, &self.folder, STATE, &bytes, Durability::Synced))
             .map_err(|error| Failure::storage(&error))?;
         // From here on the step is done. A line that can't be appended now is appended later.
@@ -229,11 +228,18 @@ impl Store {
     /// Appends the state's newest line to the journal where a crash kept it from there.
     pub fn complete_journal(&mut self) -> anyhow::Result<()> {
         if let Some(state) = &self.state {
-            let journal = self.folder.join(JOURNAL);
-            let disk = self.disk.as_ref();
+            let (disk, journal) = (self.disk.as_ref(), self.folder.join(JOURNAL));
             self.tail = journal::complete(disk, &journal, self.tail, &state.newest)?;
         }
         Ok(())
+    }
+
+    /// The same, and on the disk: the state is about to forget the line.
+    fn sync_journal(&mut self) -> anyhow::Result<()> {
+        self.complete_journal()?;
+        let Some(state) = &self.state else { return Ok(()) };
+        let (disk, journal) = (self.disk.as_ref(), self.folder.join(JOURNAL));
+        journal::sync(disk, &journal, self.tail, &state.newest)
     }
 
     /// As [`read_halt`], of this world.
