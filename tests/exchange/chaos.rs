@@ -85,6 +85,7 @@ impl Chaos {
 }
 
 /// Numbers that look random. **Source**: `SplitMix64`, Steele, Lea and Flood 2014.
+#[derive(Clone, Debug)]
 pub(super) struct Luck(pub(super) u64);
 
 impl Luck {

@@ -14,10 +14,10 @@ use super::fault::Reply;
 use super::world::Asked;
 
 /// An answer before it is sent.
-pub(super) struct Response {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Value,
+pub struct Response {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Value,
 }
 
 pub(super) fn listen(shared: &Arc<Shared>, port: u16) -> SocketAddr {

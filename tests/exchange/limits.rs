@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::world::World;
 
 /// What was used so far.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Limits {
     /// The minute, and the weight used in it.
     weight: (i64, u64),

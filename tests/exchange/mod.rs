@@ -25,8 +25,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use chaos::Chaos;
 pub use fault::{Execute, Fault, On, Reply, Rule};
+pub use http::Response;
 pub use market::{Candle, Recording, Symbol};
-pub use world::{Balance, FeeAsset, Lag, Lags, Logged, Setup, World};
+pub use world::{Asked, Balance, FeeAsset, Lag, Lags, Logged, Setup, World};
 
 /// A running exchange; it ends when it is dropped.
 pub struct Exchange {

@@ -55,7 +55,8 @@ pub struct Trade {
 }
 
 /// An order that is still on its way to the engine.
-pub(super) struct Late {
+#[derive(Clone, Debug)]
+pub struct Late {
     due: i64,
     /// Whether it waits in front of the engine, where its window is looked at once more.
     is_queued: bool,
@@ -86,8 +87,13 @@ impl World {
         Ok(json!({}))
     }
 
+    /// Orders that are still on their way.
+    pub fn waiting(&self) -> &[Late] {
+        &self.late
+    }
+
     /// Orders that are due by now.
-    pub(super) fn execute_late(&mut self) {
+    pub fn execute_late(&mut self) {
         let now = self.now();
         let (mut due, rest): (Vec<Late>, Vec<Late>) =
             std::mem::take(&mut self.late).into_iter().partition(|it| it.due <= now);

@@ -135,6 +135,7 @@ pub(super) struct Stamp {
 }
 
 /// What the exchange knows.
+#[derive(Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of a test's")]
 pub struct World {
     pub offset_ms: i64,
@@ -198,7 +199,7 @@ pub struct World {
 }
 
 impl World {
-    pub(super) fn new(setup: Setup) -> Self {
+    pub fn new(setup: Setup) -> Self {
         let symbol = |base: &str, tick: &str, step: &str| {
             let symbol = Symbol::new(base, "USDT", tick, step);
             (symbol.code(), symbol)
@@ -444,7 +445,7 @@ impl World {
     }
 
     /// Answers a request, and says how.
-    pub(super) fn answer(&mut self, asked: Asked) -> (Response, Reply) {
+    pub fn answer(&mut self, asked: Asked) -> (Response, Reply) {
         self.execute_late();
         self.fill_resting();
         let fault = self.next_fault(&asked);

@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use crate::exchange::{Candle, Execute, Fault, FeeAsset, Lag, Lags, On, Reply, Rule, Setup, World};
 use crate::support::clock::{self, HOUR, MINUTE, SECOND};
+use crate::support::dice::Dice;
 use crate::support::folder::check_invariants;
 use crate::support::live::Live;
 use crate::support::table::decimal;
@@ -91,7 +92,20 @@ fn survive(seeds: &[(u64, usize)], threads: usize) {
     for (fault, count) in &all.faults {
         println!("{count:>8}  {fault}");
     }
-    println!("violations: {}; {:.0?}", broken.len(), begin.elapsed());
+    println!(
+        "figures: long-live seeds={} candles={} runs={} orders={} executed={} faults={} kills={} left-open={} violations={} \
+         seconds={}",
+        seeds.len(),
+        all.candles,
+        all.runs,
+        all.orders,
+        all.executed,
+        all.faults.values().sum::<usize>(),
+        all.kills,
+        all.intents_left,
+        broken.len(),
+        begin.elapsed().as_secs()
+    );
     assert!(broken.is_empty(), "{}", broken.join("\n\n"));
 }
 
@@ -185,37 +199,6 @@ impl Hash {
 
     fn number(&mut self, number: u64) {
         self.text(&number.to_string());
-    }
-}
-
-/// `SplitMix64`, Steele, Lea and Flood 2014.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.roll() % bound
-    }
-
-    fn between(&mut self, least: i64, most: i64) -> i64 {
-        let span = u64::try_from(most - least + 1).expect("a span");
-        least + i64::try_from(self.below(span)).expect("below a span")
-    }
-
-    fn one_in(&mut self, many: u64) -> bool {
-        self.below(many) == 0
-    }
-
-    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
-        let index = usize::try_from(self.below(from.len() as u64)).expect("below a length");
-        from[index].clone()
     }
 }
 

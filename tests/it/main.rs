@@ -25,6 +25,8 @@ mod content;
 mod contract;
 /// Killed before every system call: the old state or the new one, never a mix.
 mod crash;
+/// Crash points on the real code.
+mod crash_points;
 /// Every byte and every bit of the state, and what may stand in its place.
 mod damage;
 /// Candle dumps as Binance publishes them, whole and damaged.
@@ -48,6 +50,8 @@ mod halt;
 mod halt_live;
 /// The ping at the end of a run.
 mod healthcheck;
+/// The program with nothing real around it.
+mod inside;
 /// Keys of live trading: where they come from, and every way in which one can be wrong.
 mod keys;
 /// Limits that a user sets: edge, stop, holding time, orders and loss a day.
@@ -82,6 +86,8 @@ mod settlement;
 mod settling;
 /// Signatures: the documented vectors, and that what is signed is what is sent.
 mod sign;
+/// The real step in any weather, drawn from a seed.
+mod simulator;
 /// A state that can't be trusted is kept as it is.
 mod state;
 /// The z-score against numbers that were not made by this program.

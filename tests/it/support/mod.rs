@@ -3,6 +3,7 @@
 pub(crate) mod binance;
 pub(crate) mod clock;
 pub(crate) mod desk;
+pub(crate) mod dice;
 pub(crate) mod dump;
 pub(crate) mod fault;
 pub(crate) mod folder;
