@@ -70,6 +70,8 @@ mod money;
 mod orders;
 /// Live orders to the last digit: what is sent, what is booked, and what can't be ordered.
 mod orders_live;
+/// Bugs that the tests must find, in a copy of the sources.
+mod planted;
 /// The process and its surroundings: signals, pipes, masks, two starts at once.
 mod process;
 /// Entries that the exchange would not take: 76, told once, and the candle is done.
