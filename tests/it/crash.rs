@@ -130,7 +130,10 @@ fn kill_everywhere(most: usize) {
     });
     let reached = results.iter().filter(|(killed, _)| *killed).count();
     let committed = results.iter().filter(|(_, position)| *position > 0).count();
-    println!("killed at {reached} of {} places, {committed} of them after the commit", cases.len());
+    println!(
+        "figures: kill-paper places={} reached={reached} after-the-commit={committed}",
+        cases.len()
+    );
     // Threads race, so a few places may have moved; if many had, the rig would be broken.
     assert!(
         reached * 10 >= cases.len() * 9,
@@ -157,7 +160,7 @@ fn kill_twice(most: usize) {
         killed == [true, true]
     });
     let reached = results.iter().filter(|killed| **killed).count();
-    println!("killed twice at {reached} of {} pairs of places", cases.len());
+    println!("figures: kill-paper-twice pairs={} reached={reached}", cases.len());
 }
 
 /// Each call says that it failed: this one only, or from this one on.
@@ -185,7 +188,8 @@ fn fail_everywhere(most: usize) {
     for code in results {
         *codes.entry(code).or_default() += 1;
     }
-    println!("{} failing calls ended with these codes (code: runs): {codes:?}", cases.len());
+    println!("exit codes of failing calls: {codes:?}");
+    println!("figures: errors-paper failing-calls={} violations=0", cases.len());
 }
 
 /// What a person tells the program by hand must not need luck either.
@@ -230,7 +234,7 @@ fn kill_commands(most: usize) {
         assert_eq!(!status["position"].is_null(), *holding, "{status:#} {}", context());
         assert_eq!(status["trades"], u8::from(!holding), "{status:#} {}", context());
     });
-    println!("killed halt, resume and flatten at {} places", cases.len());
+    println!("figures: kill-commands places={} violations=0", cases.len());
 }
 
 // ---- places -----------------------------------------------------------------------------------

