@@ -42,10 +42,21 @@ pub fn audit(disk: &dyn Disk, config: &Config) -> Result<Answer, Failure> {
         return Ok(Answer { text, json: json!({ "mode": config.mode.name(), "records": 0 }) });
     };
     world::check_identity(&state, config)?;
+    recompute(disk, config, &state).or_else(|failure| {
+        // A run may have committed in between, and then state and journal don't fit.
+        match store::peek_alone(disk, &folder)? {
+            Some(newer) if newer.number() > state.number() => recompute(disk, config, &newer),
+            _ => Err(failure),
+        }
+    })
+}
+
+fn recompute(disk: &dyn Disk, config: &Config, state: &State) -> Result<Answer, Failure> {
+    let folder = world::folder(config)?;
     let mut audit =
         Audit { config: config.clone(), book: None, sent: None, counts: BTreeMap::new() };
-    let records = store::walk(disk, &folder, &state, |record| audit.record(record))?;
-    audit.compare(&state).map_err(|why| {
+    let records = store::walk(disk, &folder, state, |record| audit.record(record))?;
+    audit.compare(state).map_err(|why| {
         Failure::untrusted(
             format!("the journal of {records} records does not lead to the state: {why}"),
             "one of the two was changed; put both back from one backup",
@@ -54,7 +65,8 @@ pub fn audit(disk: &dyn Disk, config: &Config) -> Result<Answer, Failure> {
     let kinds: Vec<String> =
         audit.counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     let text = format!(
-        "{records} records recomputed ({}), and the book is what they lead to",
+        "{records} {} recomputed ({}), and the book is what they lead to",
+        if records == 1 { "record" } else { "records" },
         kinds.join(", ")
     );
     let json = json!({ "mode": config.mode.name(), "records": records, "kinds": audit.counts });

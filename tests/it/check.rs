@@ -33,6 +33,7 @@ fn all_is_well_and_every_line_says_so() {
             "disk",
             "lock",
             "state",
+            "journal",
             "clock",
             "endpoint",
             "candles",
@@ -83,7 +84,7 @@ fn the_text_has_a_line_for_each_and_is_at_most_a_hundred_columns_wide() {
     for line in outcome.stdout.lines() {
         assert!(line.starts_with("ok       ") && line.len() <= 100, "{line}");
     }
-    assert_eq!(outcome.stdout.lines().count(), 14, "{}", outcome.stdout);
+    assert_eq!(outcome.stdout.lines().count(), 15, "{}", outcome.stdout);
     assert_eq!(outcome.stderr, "");
 }
 
@@ -186,6 +187,26 @@ fn a_journal_that_does_not_fit_is_65() {
     write_private(&desk.paper().join("journal.jsonl"), "{}\n");
     let outcome = check(&desk).unchecked().expect_exit(65);
     expect(&outcome, "state", "failed", "journal.jsonl");
+}
+
+#[test]
+fn a_journal_that_was_edited_long_ago_is_65_although_a_run_would_not_see_it() {
+    let replay = Replay::new(&spreads("20 20 20 21 20 20 19 20"));
+    for _ in 0..4 {
+        let _ = replay.run().expect_exit(0);
+    }
+    let path = replay.world().join("journal.jsonl");
+    let good = fs::read_to_string(&path).expect("there is one");
+    let bad = good.replacen("\"prev\":\"0", "\"prev\":\"1", 1);
+    assert_ne!(good, bad);
+    write_private(&path, &bad);
+    let outcome = replay.command(&["check", "--json"]).unchecked().expect_exit(65);
+    assert_eq!(line(&outcome, "state")["verdict"], "ok");
+    expect(&outcome, "journal", "failed", "line 1");
+    assert_eq!(fs::read_to_string(&path).expect("it is there"), bad);
+    write_private(&path, &good);
+    let outcome = replay.command(&["check", "--json"]).expect_exit(0);
+    assert!(text_of(&line(&outcome, "journal"), "text").starts_with("4 records recomputed"));
 }
 
 #[test]

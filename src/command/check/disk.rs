@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Found, not_looked_at};
+use crate::command::{Answer, audit};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::preflight::Finding;
@@ -31,8 +32,8 @@ pub(super) fn look(config: &Config, findings: &mut Vec<Finding>) -> Option<PathB
     Some(folder)
 }
 
-/// What is in it, as a run would read it: form, checksum, and that the end of the journal fits.
-/// The journal's other lines are not looked at.
+/// What is in it, as a run would read it: form, checksum, and that the end of the journal fits. Then
+/// the journal as a whole, whose lines must make a chain and lead to the book.
 pub(super) fn state(config: &Config, folder: Option<&Path>, findings: &mut Vec<Finding>) -> Found {
     let Some(folder) = folder else {
         findings.push(not_looked_at(STATE, "there is no state directory"));
@@ -42,6 +43,7 @@ pub(super) fn state(config: &Config, folder: Option<&Path>, findings: &mut Vec<F
     let found = match world::peek(&System, config) {
         Ok(Some(state)) => {
             findings.push(Finding::ok(STATE, book(config, &state)));
+            findings.push(journal(config));
             Found::Book(Box::new(state))
         }
         Ok(None) => {
@@ -73,6 +75,13 @@ pub(super) fn state(config: &Config, folder: Option<&Path>, findings: &mut Vec<F
         ));
     }
     found
+}
+
+fn journal(config: &Config) -> Finding {
+    match audit::audit(&System, config) {
+        Ok(Answer { text, .. }) => Finding::ok(JOURNAL, text),
+        Err(failure) => Finding::failed(JOURNAL, failure),
+    }
 }
 
 fn directory(state_dir: &Path, folder: &Path) -> Finding {
@@ -167,6 +176,7 @@ const DIRECTORY: &str = "directory";
 const DISK: &str = "disk";
 const FILE_SYSTEM: &str = "file system";
 const HALT: &str = "halt";
+const JOURNAL: &str = "journal";
 const LOCK: &str = "lock";
 const STATE: &str = "state";
 
