@@ -16,6 +16,7 @@ use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
@@ -227,8 +228,13 @@ impl Store {
 
     /// Appends the state's newest line to the journal where a crash kept it from there.
     pub fn complete_journal(&mut self) -> anyhow::Result<()> {
-        if let Some(state) = &self.state {
+        if let Some(state) = self.state.as_ref().filter(|_| !self.tail.is_complete) {
             let (disk, journal) = (self.disk.as_ref(), self.folder.join(JOURNAL));
+            // Whoever was killed here may not have synced the state's name: the journal must never
+            // have a line that the state could still forget.
+            disk.sync_folder(&self.folder).with_context(|| {
+                format!("failed to sync the folder `{}`", self.folder.display())
+            })?;
             self.tail = journal::complete(disk, &journal, self.tail, &state.newest)?;
         }
         Ok(())

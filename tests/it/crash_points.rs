@@ -372,9 +372,9 @@ impl<'c> Explorer<'c> {
             return;
         }
         let left = self.inside.save();
-        for pause in [20 * SECOND, 130 * SECOND] {
+        for pause in [0, 20 * SECOND, 130 * SECOND] {
             self.inside.restore(&left);
-            self.inside.with(|outer| outer.advance(pause));
+            self.inside.with(|outer| if pause == 0 { outer.hurry() } else { outer.advance(pause) });
             if !self.seen.insert(self.digest()) {
                 self.tally.merged += 1;
                 continue;
@@ -461,8 +461,9 @@ impl<'c> Explorer<'c> {
         self.inside.with(|outer| {
             let mut hasher = Digest(DefaultHasher::new());
             for name in outer.files.names().filter(|name| *name != "outside.json") {
-                (name, outer.files.read(name)).hash(&mut hasher.0);
+                (name, outer.files.read(name), outer.files.durable(name)).hash(&mut hasher.0);
             }
+            outer.files.pasts().len().hash(&mut hasher.0);
             // What was told of failures, and the weight of questions, changes nothing that is looked at here.
             let outside = outer.files.read("outside.json").unwrap_or_default();
             let outside: Value = serde_json::from_slice(outside).unwrap_or_default();
