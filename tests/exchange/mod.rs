@@ -27,6 +27,7 @@ pub use chaos::Chaos;
 pub use fault::{Execute, Fault, On, Reply, Rule};
 pub use http::Response;
 pub use market::{Candle, Recording, Symbol};
+pub use orders::Order;
 pub use world::{Asked, Balance, FeeAsset, Lag, Lags, Logged, Setup, World};
 
 /// A running exchange; it ends when it is dropped.

@@ -10,10 +10,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,9 +24,10 @@ use crate::support::clock;
 use crate::support::desk::{START, home};
 use crate::support::dump::Dump;
 use crate::support::fault::Fault;
-use crate::support::folder::{check_invariants, walk};
+use crate::support::folder::{check_invariants, copy_folder, make_folder, walk};
 use crate::support::run::{Outcome, Run};
 use crate::support::table::spreads;
+use crate::support::trace::{Call, parse, share, tracing_works};
 
 #[test]
 fn a_run_killed_at_any_system_call_is_made_good_by_the_next_one() {
@@ -239,15 +238,6 @@ fn kill_commands(most: usize) {
 
 // ---- places -----------------------------------------------------------------------------------
 
-/// A system call of an undisturbed run: the n-th of its name in its thread.
-#[derive(Clone, Debug, PartialEq)]
-struct Call {
-    name: String,
-    nth: usize,
-    /// As strace shows it, with paths.
-    shown: String,
-}
-
 /// A call that returns an error, and perhaps all later ones of its name with it.
 #[derive(Clone, Debug)]
 struct Failing {
@@ -264,18 +254,6 @@ enum Scope {
     /// Those on the candles and on files and folders of the state directory. Not those on what the
     /// kernel keeps in memory, such as the counters by which threads wake each other: they can't fail.
     Disk,
-}
-
-impl Call {
-    fn kill(&self) -> String {
-        format!("-e inject={}:signal=KILL:when={}", self.name, self.nth)
-    }
-}
-
-impl fmt::Display for Call {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} number {}, {}", self.name, self.nth, self.shown)
-    }
 }
 
 impl fmt::Display for Failing {
@@ -297,24 +275,6 @@ fn places_of(names: &str, scope: Scope) -> Vec<(&'static Plan, Call)> {
         calls.into_iter().map(move |call| (plan, call))
     };
     PLANS.iter().flat_map(of).collect()
-}
-
-/// Every n-th, so that about `most` are left, spread over all.
-fn share<T: Clone>(all: &[T], most: usize) -> Vec<T> {
-    all.iter().step_by(all.len().div_ceil(most).max(1)).cloned().collect()
-}
-
-/// Whether strace is there and may do its work; says so where not.
-fn tracing_works() -> bool {
-    let mut command = Command::new("strace");
-    command.args(["-qq", "-o", "/dev/null", "-e", "trace=fsync", "true"]).stdin(Stdio::null());
-    let reason = match command.output() {
-        Ok(output) if output.status.success() => return true,
-        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        Err(error) => format!("it can't be started: {error}"),
-    };
-    println!("skipped, because strace does not work here: {reason}");
-    false
 }
 
 /// Two workers through all the cases, each with stages of its own; results in the order of the cases.
@@ -510,30 +470,8 @@ impl Stage {
     fn calls(&self, state: &Path, args: &[&str], names: &str, scope: Scope) -> Vec<Call> {
         let outcome = self.traced(state, args, names, scope, "");
         assert_eq!(outcome.code, 0, "{}: {}", self.plan.name, outcome.transcript());
-        let log = fs::read_to_string(self.log()).expect("strace wrote it");
-        let state = state.to_str().expect("a path of a test");
-        let mut counts = BTreeMap::<(&str, &str), usize>::new();
-        let mut seen = BTreeSet::new();
-        let mut calls = Vec::new();
         // What the loader opens is left out; of the other calls it makes none.
-        let mut begun = !names.contains("openat");
-        for line in log.lines() {
-            let Some((thread, shown)) = line.split_once(' ') else { continue };
-            let Some((name, _)) = shown.trim().split_once('(') else { continue };
-            // Not the ends of interrupted calls, nor signals.
-            if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-                continue;
-            }
-            let nth = counts.entry((thread, name)).or_default();
-            *nth += 1;
-            begun |= shown.contains(state);
-            // Threads count for themselves, and whichever comes first to its n-th call is hit.
-            if begun && seen.insert((name, *nth)) {
-                let shown = shown.trim().replace(state, "…").chars().take(100).collect();
-                calls.push(Call { name: name.to_owned(), nth: *nth, shown });
-            }
-        }
-        calls
+        parse(&self.log(), state, !names.contains("openat"))
     }
 
     /// Kills a run before a call; whether it came there.
@@ -665,22 +603,6 @@ impl fmt::Debug for Files {
         }
         Ok(())
     }
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    make_folder(to);
-    for path in walk(from) {
-        let copy = to.join(path.strip_prefix(from).expect("below"));
-        if path.is_dir() {
-            make_folder(&copy);
-        } else {
-            fs::copy(&path, &copy).expect("a file of ours");
-        }
-    }
-}
-
-fn make_folder(path: &Path) {
-    fs::DirBuilder::new().mode(0o700).create(path).expect("a new folder");
 }
 
 /// Calls that change something, on the disk or at the other end of a connection. A kill before any

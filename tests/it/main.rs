@@ -54,6 +54,8 @@ mod healthcheck;
 mod inside;
 /// Keys of live trading: where they come from, and every way in which one can be wrong.
 mod keys;
+/// The real binary in live mode, killed and hurt at every system call.
+mod kill_live;
 /// Limits that a user sets: edge, stop, holding time, orders and loss a day.
 mod limits;
 /// Live trading as it should go.

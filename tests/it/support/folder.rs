@@ -1,7 +1,7 @@
 //! What lies in a state directory, and what must hold of it after every run.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -110,4 +110,22 @@ fn check_chain(journal: &str) {
         assert_eq!(seq(&pair[0]) + 1, seq(&pair[1]), "the journal's numbers: {journal}");
         assert_eq!(pair[0]["hash"], pair[1]["prev"], "the journal's chain: {journal}");
     }
+}
+
+/// A copy of a folder with all that is in it.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    make_folder(to);
+    for path in walk(from) {
+        let copy = to.join(path.strip_prefix(from).expect("below"));
+        if path.is_dir() {
+            make_folder(&copy);
+        } else {
+            fs::copy(&path, &copy).expect("a file of ours");
+        }
+    }
+}
+
+/// A folder for nobody else.
+pub(crate) fn make_folder(path: &Path) {
+    fs::DirBuilder::new().mode(0o700).create(path).expect("a new folder");
 }

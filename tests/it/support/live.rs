@@ -26,6 +26,9 @@ pub(crate) struct Live {
     shift: Cell<i64>,
 }
 
+/// A moment to go back to.
+pub(crate) struct Moment(i64);
+
 impl Live {
     /// An account in which nothing has happened, ten seconds after a candle of an hour that is no entry.
     pub(crate) fn new() -> Self {
@@ -93,6 +96,16 @@ impl Live {
             world.offset_ms - before
         });
         self.shift.set(self.shift.get() + moved);
+    }
+
+    /// Where the clocks stand.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment(self.shift.get())
+    }
+
+    /// Sets the program's clock back; whoever sets the exchange back sets its clock with it.
+    pub(crate) fn go_back_to(&self, moment: &Moment) {
+        self.shift.set(moment.0);
     }
 
     /// The exchange, to look at or to change.

@@ -12,3 +12,4 @@ pub(crate) mod live;
 pub(crate) mod run;
 pub(crate) mod table;
 pub(crate) mod tls;
+pub(crate) mod trace;

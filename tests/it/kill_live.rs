@@ -1,0 +1,423 @@
+//! The real binary in live mode, against the simulated exchange over HTTP: it is killed before each system call that
+//! changes something, twice in a row, each of its calls fails once and for ever, sixteen start at once, one is frozen between
+//! its intent and its order. Afterwards runs that nothing disturbs settle everything: each coin is where the book says, no
+//! order was made twice, the journal leads to the book.
+//!
+//! As in `crash.rs`, `strace` does it, and where there is none these tests say so and pass.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rust_decimal::Decimal;
+
+use crate::exchange::{Execute, Reply, Rule, World};
+use crate::support::clock::{self, HOUR};
+use crate::support::folder::{check_invariants, copy_folder};
+use crate::support::live::{Live, Moment};
+use crate::support::run::{Run, Running};
+use crate::support::trace::{Call, parse, share, tracing_works};
+
+#[test]
+fn live_a_run_killed_at_any_system_call_is_made_good() {
+    kill(42, 0);
+}
+
+#[test]
+#[ignore = "takes a quarter of an hour; tests/assurance runs it"]
+fn live_a_run_killed_at_every_system_call_is_made_good_in_full() {
+    kill(usize::MAX, 0);
+}
+
+#[test]
+fn live_two_runs_killed_in_turn_are_made_good() {
+    kill(14, 7919);
+}
+
+#[test]
+#[ignore = "takes some minutes; tests/assurance runs it"]
+fn live_two_runs_killed_in_turn_at_many_places_are_made_good_in_full() {
+    kill(500, 7919);
+}
+
+#[test]
+fn live_a_failing_system_call_has_a_documented_code_and_loses_nothing() {
+    fail(42);
+}
+
+#[test]
+#[ignore = "takes half an hour; tests/assurance runs it"]
+fn live_every_failing_system_call_has_a_documented_code_in_full() {
+    fail(usize::MAX);
+}
+
+#[test]
+fn live_of_sixteen_starts_at_once_one_orders_and_the_others_try_later() {
+    let live = Live::entry_ahead();
+    live.exchange.fault(Rule::every("GET /api/v3/klines", Reply::Delay(600)));
+    let running: Vec<_> = (0..16).map(|_| live.run().start()).collect();
+    let mut codes: Vec<i32> = running.into_iter().map(|running| running.wait().code).collect();
+    codes.sort_unstable();
+    let mut expected = vec![75; 16];
+    expected[0] = 0;
+    assert_eq!(codes, expected);
+    assert_eq!(live.with(|world| world.posts()), 1);
+    live.check();
+}
+
+#[test]
+fn live_a_run_that_is_frozen_before_its_order_for_an_hour_orders_nothing() {
+    if !tracing_works() {
+        return;
+    }
+    let scene = Scene::new(Kind::Entry);
+    // The order is the one request that is sent after the state was written last.
+    let calls = scene.calls(SENDING);
+    let (live, state) = (&scene.live, scene.live.state());
+    let renamed = |scene: &Scene| {
+        let text = fs::read_to_string(scene.live.folder().join("state.json"));
+        text.is_ok_and(|text| text.contains("\"client_order_id\""))
+    };
+    let mut frozen = 0;
+    for call in calls.iter().rev() {
+        scene.begin();
+        let stop = format!("-e inject={}:signal=STOP:when={}", call.name, call.nth);
+        let mut running = scene.traced(&call.name, &[], &stop).start();
+        let begun = clock::instant();
+        let waits = |running: &mut Running| !running.has_ended() && begun.elapsed() < LONG_ENOUGH;
+        while !renamed(&scene) && waits(&mut running) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        thread::sleep(Duration::from_millis(300));
+        let is_before_the_order =
+            renamed(&scene) && !running.has_ended() && live.with(|world| world.posts()) == 0;
+        if is_before_the_order {
+            frozen += 1;
+            let _ = live.run().expect_exit(75);
+            live.advance(HOUR);
+        }
+        // It is strace's only child. Each of its threads stops at its own N-th call, so it is woken again and again.
+        let parent = running.id().to_string();
+        while !running.has_ended() && begun.elapsed() < Duration::from_secs(60) {
+            let woken = Command::new("pkill").args(["-CONT", "-P", &parent]).status();
+            assert!(woken.is_ok(), "pkill is there");
+            thread::sleep(Duration::from_millis(50));
+        }
+        let outcome = running.wait();
+        if is_before_the_order {
+            let expected = [69, 75];
+            assert!(expected.contains(&outcome.code), "{call}: {}", outcome.transcript());
+            assert_eq!(live.with(|world| world.orders.len()), 0, "{call}: a stale order was taken");
+        }
+        scene.settles(&format!("frozen before {call}"));
+        check_invariants(&state);
+        if frozen == 1 {
+            break;
+        }
+    }
+    assert!(frozen > 0, "no place lies between the intent and the order");
+}
+
+/// What the run that is disturbed is about to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    NothingToDo,
+    Entry,
+    Exit,
+    SettleFound,
+    SettleAbsent,
+    Refused,
+    Part,
+}
+
+const KINDS: [Kind; 7] = [
+    Kind::NothingToDo,
+    Kind::Entry,
+    Kind::Exit,
+    Kind::SettleFound,
+    Kind::SettleAbsent,
+    Kind::Refused,
+    Kind::Part,
+];
+
+/// A live book just before the disturbed run, to be begun again and again.
+struct Scene {
+    kind: Kind,
+    live: Live,
+    world: World,
+    moment: Moment,
+    kept: PathBuf,
+    built: Instant,
+}
+
+impl Scene {
+    fn new(kind: Kind) -> Self {
+        let live = match kind {
+            Kind::NothingToDo => {
+                let live = Live::new();
+                live.expect_hold();
+                live.next_candle("20");
+                live
+            }
+            Kind::Exit => Live::exit_ahead(),
+            Kind::Entry | Kind::SettleFound | Kind::SettleAbsent | Kind::Refused | Kind::Part => {
+                Live::entry_ahead()
+            }
+        };
+        match kind {
+            Kind::SettleFound => live.exchange.fault(Rule::order(Execute::Now, Reply::Close)),
+            Kind::SettleAbsent => live.exchange.fault(Rule::order(Execute::Never, Reply::Close)),
+            Kind::Refused => live.exchange.fault(Rule::order(
+                Execute::Never,
+                Reply::Code(400, -1013, "Filter failure: NOTIONAL"),
+            )),
+            Kind::Part => {
+                live.with(|world| world.symbol("ETHUSDT").depth = vec![Decimal::from(60)]);
+            }
+            Kind::NothingToDo | Kind::Entry | Kind::Exit => {}
+        }
+        if kind == Kind::SettleFound {
+            // The fill is not asked for in the run that lost its answer.
+            live.exchange
+                .fault(Rule { count: 1, ..Rule::every("GET /api/v3/order", Reply::Html(502)) });
+        }
+        if matches!(kind, Kind::SettleFound | Kind::SettleAbsent) {
+            let _ = live.run().expect_exit(75);
+            live.pass_the_bound();
+        }
+        let kept = live.cwd().with_file_name("kept");
+        copy_folder(&live.state(), &kept);
+        let (world, moment) = (live.with(|world| world.clone()), live.moment());
+        Self { kind, live, world, moment, kept, built: clock::instant() }
+    }
+
+    /// As it was. The clocks have gone on by a little.
+    fn begin(&self) {
+        self.live.with(|world| world.clone_from(&self.world));
+        self.live.go_back_to(&self.moment);
+        let _ = fs::remove_dir_all(self.live.state());
+        copy_folder(&self.kept, &self.live.state());
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.built.elapsed() < Duration::from_secs(300)
+    }
+
+    fn log(&self) -> PathBuf {
+        self.live.cwd().with_file_name("strace.log")
+    }
+
+    fn traced(&self, names: &str, only: &[PathBuf], injection: &str) -> Run {
+        let names = names.replace(' ', ",?");
+        let only: Vec<String> =
+            only.iter().map(|path| format!("-P '{}'", path.display())).collect();
+        let (log, only) = (self.log(), only.join(" "));
+        let strace =
+            format!("strace -f -y -qq -o '{}' -e trace=?{names} {only} {injection}", log.display());
+        self.live.run().shell(&format!("exec {strace} \"$0\" \"$@\"")).unchecked()
+    }
+
+    /// What an undisturbed run calls.
+    fn calls(&self, names: &str) -> Vec<Call> {
+        self.calls_on(names, &[])
+    }
+
+    fn calls_on(&self, names: &str, only: &[PathBuf]) -> Vec<Call> {
+        self.begin();
+        let outcome = self.traced(names, only, "").start().wait();
+        let expected = if self.kind == Kind::Refused { 76 } else { 0 };
+        assert_eq!(outcome.code, expected, "{:?}: {}", self.kind, outcome.transcript());
+        parse(&self.log(), &self.live.state(), !names.contains("openat"))
+    }
+
+    /// What is on the disk or will be.
+    fn files(&self) -> Vec<PathBuf> {
+        let (state, folder) = (self.live.state(), self.live.state().join("live"));
+        let names = [
+            "state.json",
+            "state.json.new",
+            "outside.json",
+            "outside.json.new",
+            "lock",
+            "journal.jsonl",
+            "halt",
+        ];
+        let mut all = vec![state, folder.clone()];
+        all.extend(names.map(|name| folder.join(name)));
+        all
+    }
+
+    /// Runs that nothing disturbs: three at most, and everything is in its place.
+    fn settles(&self, what: &str) {
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            self.live.with(|world| world.rules.clear());
+            self.live.pass_the_bound();
+            let _ = self.live.run().expect_one_of(&[0, 75, 76]);
+            let _ = self.live.settle(3);
+            self.live.check();
+            let _ = self.live.command(&["audit"]).expect_exit(0);
+        }));
+        if let Err(panic) = done {
+            let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+            panic!("{:?}, {what}: {text}", self.kind);
+        }
+        let halted = self.live.status()["halted"].clone();
+        assert!(halted.is_null(), "{:?}, {what}: halted, {halted}", self.kind);
+        let entries = self.live.with(|world| {
+            let executed =
+                |order: &&crate::exchange::Order| order.is_buy && !order.executed.is_zero();
+            world.orders.iter().filter(executed).count()
+        });
+        assert!(entries <= 1, "{:?}, {what}: {entries} entries of one decision", self.kind);
+    }
+}
+
+/// Kills a run before a call; with `stride`, also the one that would have made it good.
+fn kill(most: usize, stride: usize) {
+    if !tracing_works() {
+        return;
+    }
+    let begin = clock::instant();
+    let cases = places(CHANGING);
+    let boundaries = cases.len();
+    let cases = share(&cases, most);
+    let by_kind: BTreeMap<usize, Vec<Call>> =
+        cases.iter().fold(BTreeMap::new(), |mut all, (kind, call)| {
+            all.entry(*kind as usize).or_insert_with(Vec::new).push(call.clone());
+            all
+        });
+    let reached = in_parallel(&cases, |scene, call| {
+        scene.begin();
+        let inject = |call: &Call| format!("-e inject={}:signal=KILL:when={}", call.name, call.nth);
+        let mut killed = 0;
+        let outcome = scene.traced(&call.name, &[], &inject(call)).start().wait();
+        killed += usize::from(outcome.code == -1);
+        if stride > 0 {
+            let others = &by_kind[&(scene.kind as usize)];
+            let index = others.iter().position(|other| other == call).expect("it is one of them");
+            let second = &others[(index * stride + 13) % others.len()];
+            scene.live.pass_the_bound();
+            let outcome = scene.traced(&second.name, &[], &inject(second)).start().wait();
+            killed += usize::from(outcome.code == -1);
+        }
+        scene.settles(&format!("killed before {call}"));
+        killed
+    });
+    let name = if stride > 0 { "kill-live-twice" } else { "kill-live" };
+    println!(
+        "figures: {name} scenes={} boundaries={boundaries} tried={} kills={} violations=0 seconds={}",
+        KINDS.len(),
+        cases.len(),
+        reached.iter().sum::<usize>(),
+        begin.elapsed().as_secs()
+    );
+    let least = cases.len() * 8 / 10;
+    assert!(
+        reached.iter().filter(|killed| **killed > 0).count() >= least,
+        "few places are reached"
+    );
+}
+
+/// Each call says that it failed, this one only, or from this one on.
+fn fail(most: usize) {
+    if !tracing_works() {
+        return;
+    }
+    let begin = clock::instant();
+    let mut cases = Vec::new();
+    for (names, errors, on_disk) in ERRORS {
+        for kind in KINDS {
+            let scene = Scene::new(kind);
+            let only = if *on_disk { scene.files() } else { Vec::new() };
+            for call in scene.calls_on(names, &only) {
+                for error in errors.split(' ') {
+                    cases.extend(
+                        ["", "+"].map(|ever| (kind, (call.clone(), error, ever, *on_disk))),
+                    );
+                }
+            }
+        }
+    }
+    let cases = share(&cases, most);
+    let codes = in_parallel(&cases, |scene, (call, error, ever, on_disk)| {
+        scene.begin();
+        let only = if *on_disk { scene.files() } else { Vec::new() };
+        let inject = format!("-e inject={}:error={error}:when={}{ever}", call.name, call.nth);
+        let outcome = scene.traced(&call.name, &only, &inject).start().wait();
+        let what = format!("{error}{ever} at {call}");
+        let said = outcome.transcript();
+        assert!([0, 69, 74, 75, 76].contains(&outcome.code), "{:?}, {what}: {said}", scene.kind);
+        scene.settles(&what);
+        outcome.code
+    });
+    let mut counted = BTreeMap::<i32, usize>::new();
+    for code in codes {
+        *counted.entry(code).or_default() += 1;
+    }
+    println!("exit codes of failing calls: {counted:?}");
+    println!(
+        "figures: errors-live scenes={} failing-calls={} violations=0 seconds={}",
+        KINDS.len(),
+        cases.len(),
+        begin.elapsed().as_secs()
+    );
+}
+
+fn places(names: &str) -> Vec<(Kind, Call)> {
+    let of = |kind: Kind| Scene::new(kind).calls(names).into_iter().map(move |call| (kind, call));
+    KINDS.into_iter().flat_map(of).collect()
+}
+
+/// Two workers, each with scenes of its own; results in the order of the cases.
+fn in_parallel<T: Sync, R: Send>(
+    cases: &[(Kind, T)],
+    trial: impl Fn(&Scene, &T) -> R + Sync,
+) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut scene: Option<Scene> = None;
+        let mut results = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some((kind, case)) = cases.get(index) else { return results };
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                let ready = match scene.take() {
+                    Some(scene) if scene.kind == *kind && scene.is_fresh() => scene,
+                    _ => Scene::new(*kind),
+                };
+                let result = trial(&ready, case);
+                scene = Some(ready);
+                result
+            }));
+            results.push((index, result.ok()));
+        }
+    };
+    let mut results = thread::scope(|scope| {
+        let workers = [scope.spawn(work), scope.spawn(work)];
+        let joined = workers.map(|worker| worker.join().expect("its panics are caught"));
+        joined.into_iter().flatten().collect::<Vec<_>>()
+    });
+    results.sort_by_key(|(index, _)| *index);
+    let good: Vec<R> = results.into_iter().filter_map(|(_, result)| result).collect();
+    assert_eq!(good.len(), cases.len(), "so many cases are good, the others are shown above");
+    good
+}
+
+const CHANGING: &str = "openat write pwrite64 fsync fdatasync rename renameat renameat2 unlink \
+    unlinkat ftruncate mkdir mkdirat flock connect sendto sendmsg writev recvfrom close";
+
+const SENDING: &str = "sendto sendmsg writev write";
+const LONG_ENOUGH: Duration = Duration::from_secs(3);
+
+/// Calls, what each may fail with, and whether only those on the state directory are meant.
+const ERRORS: &[(&str, &str, bool)] = &[
+    ("openat rename renameat renameat2 unlink unlinkat mkdir", "EACCES EIO ENOSPC", true),
+    ("write pwrite64 fsync fdatasync ftruncate", "EIO ENOSPC", true),
+    ("read flock lseek", "EIO", true),
+    ("connect sendto sendmsg writev recvfrom", "ECONNRESET ETIMEDOUT ECONNREFUSED", false),
+];
