@@ -308,6 +308,27 @@ fn a_quotient_that_was_rounded_up_buys_no_more_than_the_budget_pays() {
     }
 }
 
+#[test]
+fn a_quantity_beyond_the_largest_is_refused_whatever_the_step() {
+    // 10^19 is the first that is too large; rounded down to threes it would seem to fit.
+    let price = Price::new(decimal("0.1")).expect("a price");
+    let step = |step: &str| LotStep::new(decimal(step)).expect("a step");
+    let bought = |budget: &str, by: &str| {
+        Quantity::bought_with(as_amount(decimal(budget)), price, step(by)).map(Quantity::value)
+    };
+    for by in ["0.00000001", "1", "3"] {
+        assert_eq!(bought("1000000000000000000", by), Err(Overflow), "in steps of {by}");
+        assert_eq!(bought("999999999999999999.9", by), Ok(decimal("9999999999999999999")));
+    }
+    assert_eq!(Quantity::new(decimal("10000000000000000000")), None);
+}
+
+#[test]
+fn none_of_something_is_told_from_the_least_of_it() {
+    assert!(bps(0).is_zero() && BasisPoints::default().is_zero() && !bps(1).is_zero());
+    assert!(quantity_of(0).is_zero() && Quantity::ZERO.is_zero() && !quantity_of(1).is_zero());
+}
+
 // --- orders ------------------------------------------------------------------------------------
 
 proptest! {

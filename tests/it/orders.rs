@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use ouroboros::trading::book::{Book, Position};
 use ouroboros::trading::fill;
-use ouroboros::trading::market::{Asset, Leg, Side, SymbolRules};
-use ouroboros::trading::money::{BasisPoints, Price, Quantity};
+use ouroboros::trading::market::{Asset, Leg, Side, Symbol, SymbolRules};
+use ouroboros::trading::money::{BasisPoints, Overflow, Price, Quantity};
 use ouroboros::trading::order::{
     self, Execution, Fees, Kind, Ordered, Outcome, Plan, Purpose, Refusal, Size, Terms, Touch,
 };
@@ -215,6 +215,50 @@ fn a_limit_order_is_judged_by_its_own_price() {
         let limit = plan.expect("it is worth enough").limit.expect("a limit").value();
         assert!(limit >= decimal(least) && limit < decimal(least) + decimal("0.0001"), "{limit}");
     }
+}
+
+#[test]
+fn a_refusal_names_what_is_traded_and_every_number_that_led_to_it() {
+    let asset = |code: &str| Asset::new(code).expect("an asset");
+    let symbol = Symbol { base: asset("ETH"), quote: asset("USDC") };
+    let kind = || "LIMIT by whim".to_owned();
+    let rows = [
+        (
+            Refusal::Balance { amount: amount_of(150 * UNIT), free: amount_of(149 * UNIT + 1) },
+            vec!["150.00000000 USDC", "149.00000001 USDC"],
+        ),
+        (Refusal::NotTaken { kind: kind() }, vec!["ETHUSDC", "LIMIT by whim", "MAX_SLIPPAGE_BPS"]),
+        (Refusal::NotTrading { status: "BREAK".to_owned() }, vec!["ETHUSDC", "BREAK"]),
+        (
+            Refusal::NotSellable {
+                quantity: quantity_of(7),
+                worth: amount_of(11),
+                min_quantity: quantity_of(13),
+                min_notional: decimal("5.25"),
+            },
+            vec!["ETHUSDC", "0.00000007", "0.00000011 USDC", "0.00000013", "5.25 USDC"],
+        ),
+        (Refusal::from(Overflow), vec!["ETHUSDC", "too large"]),
+    ];
+    for (refusal, named) in rows {
+        let sentence = refusal.sentence(&symbol);
+        assert!(!sentence.contains('\n') && !sentence.contains("  "), "{sentence}");
+        for name in named {
+            assert!(sentence.contains(name), "`{name}` is not in: {sentence}");
+        }
+    }
+}
+
+#[test]
+fn an_order_and_its_terms_are_of_the_kind_that_the_bound_says() {
+    let plan = |limit| Plan { side: Side::Sell, size: Size::Base(quantity_of(1)), limit };
+    let limit = Price::new(decimal("3100")).expect("a price");
+    assert_eq!((plan(None).kind(), plan(Some(limit)).kind()), (Kind::Market, Kind::Limit));
+    let none = BasisPoints::default();
+    let terms =
+        |max_slippage| Terms { amount: amount_of(1), fee: none, slippage: none, max_slippage };
+    assert_eq!((terms(None).kind(), terms(Some(none)).kind()), (Kind::Market, Kind::Limit));
+    assert_eq!([Kind::Market, Kind::Limit].map(Kind::name), ["MARKET", "LIMIT"]);
 }
 
 /// Someone who writes down what the exchange says, in units of 0.00000001 of each asset.

@@ -76,6 +76,9 @@ const TABLE: &str = "
  0.03    | MELTED           | 0.03/0.03 93   | -                                   | missing
  0.03    | MELTED           | 0.03/0.03 93   | 0.03@93-0.00003ETH                  | executed 0.03 93 fee 0.00003ETH
  93.5USDT| MELTED           | 0/0 0          | -                                   | unclear
+ 93.5USDT| MELTED           | 0.02/0.03 62   | 0.02@62-0.00002ETH                  | unclear
+ 93.5USDT| MELTED           | 0.03/0.03 93   | -                                   | missing
+ 93.5USDT| MELTED           | 0.03/0.03 93   | 0.03@93-0.00003ETH                  | executed 0.03 93 fee 0.00003ETH
  # It contradicts itself.
  0.03    | FILLED           | 0/0.03 0       | -                                   | missing
  0.03    | FILLED           | 0/0.03 0       | none                                | unclear
