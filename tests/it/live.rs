@@ -1,6 +1,8 @@
 //! Live trading as it should go, order by order, against the simulated exchange.
 
-use serde_json::json;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
 
 use crate::exchange::{Execute, Fault, On, Reply, Rule};
 use crate::support::live::Live;
@@ -90,4 +92,48 @@ fn a_trade_of_the_owners_right_before_an_order_does_not_keep_it_open() {
     live.next_candle("19");
     let _ = live.run().expect_exit(0).expect_json(&[("/action", json!("sell"))]);
     assert_eq!(live.status()["position"], json!(null));
+}
+
+#[test]
+fn with_too_little_time_left_for_an_order_none_is_sent() {
+    // Of its 30 seconds a run keeps 13 for the order. Each answer comes within a question's own 12.
+    let late = Reply::Code(400, -1021, "Timestamp for this request is outside of the recvWindow.");
+    let fault = Fault { execute: Execute::Now, reply: late };
+    let rule = Rule { on: On::Path("GET /api/v3/account"), skip: 0, count: 1, fault };
+    for (seconds, is_sent) in [(10, false), (1, true)] {
+        // The program's clock runs ten times as fast.
+        let slow = || Reply::Delay(seconds * 1000 / 10);
+        let live = Live::entry_ahead();
+        live.with(|world| {
+            world.rules.push(rule.clone());
+            world.rules.push(Rule::every("GET /api/v3/openOrders", slow()));
+            world.rules.push(Rule::every("GET /api/v3/time", slow()));
+        });
+        let outcome = live.run().start().wait();
+        let found = (outcome.code, live.with(|world| world.posts()), live.is_pending());
+        let expected = if is_sent { (0, 1, false) } else { (69, 0, false) };
+        assert_eq!(found, expected, "{seconds}: {}", outcome.transcript());
+        live.with(|world| world.rules.clear());
+        let _ = live.run().expect_exit(0);
+        assert_eq!(
+            live.status()["state"],
+            "HOLDING_ETH",
+            "it is bought by the next run at the latest"
+        );
+        live.check();
+    }
+}
+
+#[test]
+fn an_answer_to_an_order_that_lacks_the_amount_is_asked_about() {
+    let live = Live::entry_ahead();
+    let without = |body: &mut Value| body["cummulativeQuoteQty"] = json!("-1.00000000");
+    live.with(|world| {
+        world.log.clear();
+        world.rules.push(Rule::order(Execute::Now, Reply::Alter(Arc::new(without))));
+    });
+    let _ = live.run().expect_exit(0).expect_json(&[("/action", json!("buy"))]);
+    assert_eq!(asked(&live, "/api/v3/order"), 2, "sent once, asked about once");
+    assert_eq!(live.with(|world| world.posts()), 1);
+    live.check();
 }

@@ -180,6 +180,24 @@ fn some_of_the_trades_are_not_enough() {
 }
 
 #[test]
+fn trades_of_other_orders_are_nobodys_business() {
+    // The same number but the other side, or the other way round: neither is of this order.
+    let others = [("orderId", json!(99_999_999)), ("isBuyer", json!(false))];
+    for (field, value) in others {
+        let live = left_open(Execute::Now, 100_000_000);
+        let more = move |body: &mut Value| {
+            let mut other = body[0].clone();
+            other["id"] = json!(88_888_888);
+            other[field] = value.clone();
+            body.as_array_mut().expect("trades").push(other);
+        };
+        every(&live, "GET /api/v3/myTrades", Reply::Alter(Arc::new(more)));
+        let _ = live.run().expect_exit(0);
+        live.check();
+    }
+}
+
+#[test]
 fn orders_with_a_limit_and_fees_in_another_coin_are_settled_alike() {
     for (depth, fee) in [
         (vec![], FeeAsset::Received),
@@ -263,6 +281,23 @@ fn one_trace_of_an_order_is_enough_for_it_to_stay_open() {
             live.check();
         }
     }
+}
+
+#[test]
+fn a_trade_whose_order_is_not_shown_is_a_trace_even_where_other_orders_are() {
+    let live = Live::new();
+    live.expect_hold();
+    live.with(|world| world.foreign_order("ETHUSDT", true, "0.1"));
+    live.next_candle("21");
+    open_by_next_order(&live, Execute::Now, 100_000_000);
+    // The owner's order of an hour ago shows everywhere; of ours nothing does but its trade.
+    let lag = Lags { my_trades: Lag::None, ..Lags::all(Lag::Millis(50 * MINUTE)) };
+    live.with(|world| world.lag = lag);
+    live.pass_the_bound();
+    still_open(&live, "the trade shows");
+    live.with(|world| world.lag = Lags::default());
+    let _ = live.run().expect_exit(0);
+    assert_eq!(live.status()["state"], "HOLDING_ETH");
 }
 
 #[test]
