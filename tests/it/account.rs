@@ -307,6 +307,17 @@ proptest! {
     }
 }
 
+#[test]
+fn a_book_has_an_open_order_exactly_if_its_ledger_has_one() {
+    let intent = intent(Leg::Numerator, "x");
+    let open = Ledger { pending: Some(intent.clone()), ..ledger() };
+    let over = Ledger { pending: None, ..ledger() };
+    for (ledger, expected) in [(None, None), (Some(over), None), (Some(open), Some(&intent))] {
+        let book = Book { ledger, ..Book::unclaimed() };
+        assert_eq!(book.pending(), expected);
+    }
+}
+
 /// What happens at the exchange and here, one thing after the other.
 #[derive(Debug, Clone, Copy)]
 enum Event {

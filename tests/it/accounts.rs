@@ -442,8 +442,11 @@ fn an_owner_with_thousands_of_orders_is_no_hindrance() {
         });
     };
     busy();
-    live.next_candle("21");
-    live.expect_hold();
+    // Two candles: only what is older than an hour is not looked at again.
+    for _ in 0..2 {
+        live.next_candle("21");
+        live.expect_hold();
+    }
     busy();
     live.next_candle("19");
     let _ = live.run().expect_exit(0).expect_json(&[("/action", json!("sell"))]);
@@ -451,7 +454,27 @@ fn an_owner_with_thousands_of_orders_is_no_hindrance() {
     let id = format!("{}1700000000-B1", prefix(&live));
     live.with(|world| world.order_of("ETHUSDT", true, "0.01", &id));
     live.next_candle("20");
+    live.with(|world| world.log.clear());
     live.run().expect_exit(76).expect_said(&[&id]);
+    // From the last one of the first 1,500 on to the last one, a full page after the other.
+    live.with(|world| {
+        let orders = world.orders.iter().filter(|order| order.symbol == "ETHUSDT");
+        let ids: Vec<u64> = orders.map(|order| order.order_id).collect();
+        let asked = world.log.iter().filter(|it| it.asked.path == "/api/v3/allOrders");
+        let asked = asked.filter(|it| it.asked.query.contains("symbol=ETHUSDT"));
+        let from = |query: &str| -> Option<u64> {
+            let mut parts = query.split('&');
+            parts.find_map(|part| part.strip_prefix("orderId="))?.parse().ok()
+        };
+        let begins: Vec<Option<u64>> = asked.map(|it| from(&it.asked.query)).collect();
+        let first = ids.iter().position(|id| Some(*id) == begins[0]).expect("it is one of them");
+        let pages = ids[first..].len() / 1000 + 1;
+        assert_eq!(begins.len(), pages, "{begins:?}");
+        for (page, begin) in begins.iter().enumerate().skip(1) {
+            let last_shown = ids[first + 1000 * page - 1];
+            assert_eq!(*begin, Some(last_shown + 1), "page {page}");
+        }
+    });
 }
 
 #[test]
