@@ -308,6 +308,28 @@ proptest! {
 }
 
 #[test]
+fn an_order_is_found_wherever_the_account_shows_it() {
+    let (mine, other) = (format!("{PREFIX}1709295300-B0"), "web_1234");
+    for leg in Leg::BOTH {
+        for is_in_open in [false, true] {
+            let mut account = account();
+            let mut show = |number, id: &str| {
+                let shown = leg_of(&mut account, leg);
+                let order = order(leg, number, id, &Status::Ended, "0");
+                if is_in_open { &mut shown.open } else { &mut shown.orders }.push(order);
+                (account.has(&mine), account.has(other), account.any_own(PREFIX).cloned())
+            };
+            assert_eq!(show(6, "web_1"), (false, false, None));
+            assert_eq!(show(7, other), (false, true, None));
+            let (has_mine, has_other, own) = show(8, &mine);
+            assert!(has_mine && has_other);
+            assert_eq!(own.map(|order| order.client_order_id), Some(mine.clone()));
+        }
+    }
+    assert!(!account().has(&mine) && account().any_own(PREFIX).is_none());
+}
+
+#[test]
 fn a_book_has_an_open_order_exactly_if_its_ledger_has_one() {
     let intent = intent(Leg::Numerator, "x");
     let open = Ledger { pending: Some(intent.clone()), ..ledger() };
