@@ -376,4 +376,140 @@ mod tests {
             assert_eq!(said(status, code, ""), Refused::No(reason), "HTTP {status}, code {code}");
         }
     }
+
+    fn an_order(field: &str, value: &str) -> String {
+        let fields = [
+            ("symbol", r#""ETHUSDT""#),
+            ("orderId", "7"),
+            ("clientOrderId", r#""ouro-x-1-B0""#),
+            ("side", r#""BUY""#),
+            ("type", r#""MARKET""#),
+            ("status", r#""FILLED""#),
+            ("origQty", r#""0.05000000""#),
+            ("origQuoteOrderQty", r#""155.00000000""#),
+            ("executedQty", r#""0.04000000""#),
+            ("cummulativeQuoteQty", r#""124.00000000""#),
+            ("time", "1709295300000"),
+            (
+                "fills",
+                r#"[{"price":"3100","qty":"0.04","commission":"0.00004","commissionAsset":"ETH"}]"#,
+            ),
+        ];
+        let changed = |(name, usual): &(&str, &str)| {
+            let value = if *name == field { value } else { usual };
+            format!("\"{name}\":{value}")
+        };
+        format!("{{{}}}", fields.iter().map(changed).collect::<Vec<_>>().join(","))
+    }
+
+    fn read(field: &str, value: &str) -> Result<OrderAnswer, String> {
+        order(an_order(field, value).as_bytes())
+    }
+
+    fn coins(text: &str) -> Quantity {
+        Quantity::new(text.parse().expect("a number")).expect("a quantity")
+    }
+
+    #[test]
+    fn an_order_is_read_as_it_is_written() {
+        let OrderAnswer { order, fills } = read("", "").expect("an order");
+        assert_eq!((order.symbol.as_str(), order.order_id), ("ETHUSDT", 7));
+        assert_eq!((order.client_order_id.as_str(), order.side), ("ouro-x-1-B0", Side::Buy));
+        assert_eq!((order.kind.as_str(), order.status), ("MARKET", Status::Filled));
+        assert_eq!((order.quantity, order.executed), (coins("0.05"), coins("0.04")));
+        assert_eq!(order.quote_amount.value(), coins("155").value());
+        assert_eq!(order.quote.map(Amount::value), Some(coins("124").value()));
+        assert_eq!(order.time.as_millis(), 1_709_295_300_000);
+        let fills = fills.expect("they can be read");
+        assert_eq!(fills.len(), 1);
+        assert_eq!(
+            (fills[0].quantity, fills[0].quote.value()),
+            (coins("0.04"), coins("124").value())
+        );
+        assert_eq!((fills[0].fee, fills[0].fee_asset.code()), (coins("0.00004"), "ETH"));
+        assert_eq!(read("side", r#""SELL""#).expect("an order").order.side, Side::Sell);
+        assert_eq!(read("cummulativeQuoteQty", r#""-1.00""#).expect("an order").order.quote, None);
+    }
+
+    #[test]
+    fn every_status_is_what_it_means_and_a_new_one_is_unknown() {
+        let status =
+            |name: &str| read("status", &format!("\"{name}\"")).expect("an order").order.status;
+        for name in ["NEW", "PARTIALLY_FILLED", "PENDING_NEW", "PENDING_CANCEL"] {
+            assert_eq!(status(name), Status::Open, "{name}");
+        }
+        for name in ["CANCELED", "EXPIRED", "EXPIRED_IN_MATCH"] {
+            assert_eq!(status(name), Status::Ended, "{name}");
+        }
+        assert_eq!(status("REJECTED"), Status::Rejected);
+        assert_eq!(status("MELTED"), Status::Unknown("MELTED".to_owned()));
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_refused_by_its_name() {
+        for field in ["origQty", "origQuoteOrderQty", "executedQty", "cummulativeQuoteQty"] {
+            for value in ["", "-0", "-0.5", "1e3", "+1", " 1", "0.000000001", "x"] {
+                if field == "cummulativeQuoteQty" && value.starts_with('-') {
+                    continue; // "Not available", in the exchange's way of saying it.
+                }
+                let said = read(field, &format!("\"{value}\"")).expect_err(value);
+                assert!(said.contains(field) && said.contains(value), "{said}");
+            }
+        }
+        assert!(read("time", "null").is_err(), "an order has a time");
+        // The order is what counts; its fills are asked for where they can't be read.
+        let odd = r#"[{"price":"3100","qty":"-0.04","commission":"0","commissionAsset":"ETH"}]"#;
+        assert!(read("fills", odd).expect("an order").fills.is_none());
+    }
+
+    #[test]
+    fn a_list_with_something_of_another_symbol_is_refused_whole() {
+        let list = |symbols: &[&str]| {
+            let rows = symbols.iter().map(|symbol| an_order("symbol", &format!("\"{symbol}\"")));
+            format!("[{}]", rows.collect::<Vec<_>>().join(","))
+        };
+        let read = |symbols: &[&str]| orders(list(symbols).as_bytes(), "ETHUSDT");
+        assert_eq!(read(&[]).expect("a list").len(), 0);
+        assert_eq!(read(&["ETHUSDT", "ETHUSDT"]).expect("a list").len(), 2);
+        assert!(read(&["ETHUSDT", "BTCUSDT"]).expect_err("another").contains("BTCUSDT"));
+
+        let trade = |symbol: &str, is_buyer: bool| {
+            format!(
+                r#"{{"symbol":"{symbol}","orderId":7,"qty":"0.04","quoteQty":"124","commission":"0.124",
+                "commissionAsset":"USDT","isBuyer":{is_buyer}}}"#
+            )
+        };
+        let read = |rows: &[String]| trades(format!("[{}]", rows.join(",")).as_bytes(), "ETHUSDT");
+        let two = read(&[trade("ETHUSDT", true), trade("ETHUSDT", false)]).expect("a list");
+        assert_eq!(two.iter().map(|it| it.side).collect::<Vec<_>>(), [Side::Buy, Side::Sell]);
+        assert_eq!((two[0].order_id, two[0].fill.quantity), (7, coins("0.04")));
+        assert_eq!(
+            (two[0].fill.quote.value(), two[0].fill.fee),
+            (coins("124").value(), coins("0.124"))
+        );
+        let mixed = read(&[trade("ETHUSDT", true), trade("BTCUSDT", true)]);
+        assert!(mixed.expect_err("another").contains("BTCUSDT"));
+    }
+
+    #[test]
+    fn a_balance_is_free_or_in_all_and_what_is_absent_is_zero() {
+        let body = r#"{"uid":7,"canTrade":true,"balances":[
+            {"asset":"ETH","free":"1.5","locked":"0.25"},{"asset":"???","free":"1","locked":"0"}]}"#;
+        let answer = account(body.as_bytes()).expect("an account");
+        let balance = |code: &str| {
+            let found = answer.balance(&Asset::new(code).expect("an asset"));
+            (found.free, found.total)
+        };
+        assert_eq!((answer.uid, answer.can_trade), (7, true));
+        assert_eq!(balance("ETH"), (coins("1.5"), coins("1.75")));
+        assert_eq!(balance("BTC"), (Quantity::ZERO, Quantity::ZERO));
+        let twice = body.replace("???", "ETH");
+        assert!(account(twice.as_bytes()).expect_err("which of the two?").contains("ETH"));
+    }
+
+    #[test]
+    fn what_a_stranger_wrote_is_shown_short_and_plain() {
+        assert_eq!(shortened("MAR\u{1b}[31mKET\n"), "MAR[31mKET");
+        assert_eq!(shortened(&"x".repeat(1000)), "x".repeat(60));
+    }
 }
