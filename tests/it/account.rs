@@ -308,6 +308,24 @@ proptest! {
 }
 
 #[test]
+fn a_scan_that_meets_nothing_newer_forgets_nothing() {
+    // An old order of ours that is still open was acknowledged; its number is below the scan's.
+    let old = order(Leg::Numerator, 5, &format!("{PREFIX}1-B0"), &Status::Open, "0");
+    let before = Ledger {
+        known: vec![known(Leg::Numerator, &old)],
+        seen: Seen { numerator: Some(10), denominator: None },
+        ..ledger()
+    };
+    for number in [9, 10] {
+        let mut account = account();
+        let time = now().plus_millis(-2 * HOUR);
+        let met = order(Leg::Numerator, number, "web_1", &Status::Filled, "1");
+        leg_of(&mut account, Leg::Numerator).orders.push(OrderSeen { time, ..met });
+        assert_eq!(scanned(before.clone(), &account), before, "{number}");
+    }
+}
+
+#[test]
 fn an_order_is_found_wherever_the_account_shows_it() {
     let (mine, other) = (format!("{PREFIX}1709295300-B0"), "web_1234");
     for leg in Leg::BOTH {

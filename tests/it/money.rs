@@ -10,7 +10,7 @@ use ouroboros::trading::book::{Book, Position};
 use ouroboros::trading::candle::{Candle, Distrust, Fault, Legs, Window};
 use ouroboros::trading::fill;
 use ouroboros::trading::machine::{Cause, Decision, Signal, Stay, Transition};
-use ouroboros::trading::market::{Leg, Side, SymbolRules};
+use ouroboros::trading::market::{Asset, Leg, Pair, Side, Symbol, SymbolRules};
 use ouroboros::trading::money::{
     Amount, BasisPoints, Overflow, Price, Profit, Quantity, Step as LotStep,
 };
@@ -784,6 +784,147 @@ proptest! {
             .filter(|place| hole != Some((Leg::Numerator, *place)))
             .collect();
         prop_assert_eq!(seen.len(), unseen.len().max(1));
+    }
+}
+
+#[test]
+fn a_candle_that_did_not_move_is_no_fault() {
+    let minute = Interval::ALL[0];
+    let candle = |number: i64| {
+        let (price, open_time) =
+            (Decimal::ONE, Timestamp::EPOCH.plus_millis(number * minute.millis()));
+        Candle { open_time, open: price, high: price, low: price, close: price }
+    };
+    let candles = || vec![candle(0), candle(1)];
+    let legs = Legs::new(candles(), candles()).expect("in order");
+    assert!(Window::align(&legs, minute, candle(1).open_time, 2).is_ok());
+}
+
+#[test]
+fn every_distrust_names_the_symbol_the_candle_and_what_is_wrong_with_it() {
+    let asset = |code: &str| Asset::new(code).expect("an asset");
+    let symbol = |code: &str| Symbol { base: asset(code), quote: asset("USDC") };
+    let pair = Pair::new(symbol("SOL"), symbol("ADA")).expect("two legs");
+    let at = Timestamp::from_millis(1_709_295_300_000).expect("a moment");
+    let (then, before) = ("2024-03-01T12:15:00Z", "2024-03-01T12:00:00Z");
+    let earlier = before.parse().expect("a moment");
+    let rows = [
+        (Fault::BadPrice { at, price: "-0.7".to_owned() }, vec![then, "`-0.7`"]),
+        (Fault::Duplicate { at }, vec![then, "twice"]),
+        (Fault::Gap { at }, vec![then, "missing"]),
+        (Fault::HighBelowLow { at }, vec![then, "high below its low"]),
+        (Fault::OffGrid { at }, vec![then, "may begin"]),
+        (Fault::OutOfOrder { at }, vec![then, "out of order"]),
+        (Fault::Stale { expected: at, newest: Some(earlier) }, vec![then, before]),
+        (Fault::Stale { expected: at, newest: None }, vec![then, "no candle at all"]),
+        (Fault::TooFew { have: 3, need: 4 }, vec!["there are 3", "4 are needed"]),
+        (Fault::WrongColumns { have: 7 }, vec!["7 columns"]),
+    ];
+    for (fault, named) in rows {
+        for (leg, name) in [(Leg::Numerator, "SOLUSDC"), (Leg::Denominator, "ADAUSDC")] {
+            let sentence = Distrust { leg, fault: fault.clone() }.sentence(&pair);
+            assert!(!sentence.contains('\n') && !sentence.contains("  "), "{sentence}");
+            for name in named.iter().chain(&[name]) {
+                assert!(sentence.contains(name), "`{name}` is not in: {sentence}");
+            }
+        }
+    }
+}
+
+// --- time --------------------------------------------------------------------------------------
+
+#[test]
+fn every_interval_lasts_as_long_as_its_name_says() {
+    let minutes = [
+        ("1m", 1),
+        ("3m", 3),
+        ("5m", 5),
+        ("15m", 15),
+        ("30m", 30),
+        ("1h", 60),
+        ("2h", 120),
+        ("4h", 240),
+        ("6h", 360),
+        ("8h", 480),
+        ("12h", 720),
+        ("1d", 1440),
+    ];
+    assert_eq!(minutes.len(), Interval::ALL.len());
+    for (interval, (name, minutes)) in Interval::ALL.into_iter().zip(minutes) {
+        assert_eq!((interval.name(), interval.to_string().as_str()), (name, name));
+        assert_eq!(interval.millis(), minutes * 60 * 1000, "{name}");
+        assert_eq!(Interval::named(name), Some(interval));
+        let at = |candles: i64| Timestamp::EPOCH.plus_millis(candles * interval.millis());
+        assert!(interval.is_on_grid(at(3)) && !interval.is_on_grid(at(3).plus_millis(1)));
+        assert_eq!(interval.candles_between(at(3), at(10)), 7);
+        assert_eq!(interval.candles_between(at(10), at(3)), -7);
+    }
+    for name in ["", "1M", "7m", "1w", "1s", "15"] {
+        assert_eq!(Interval::named(name), None, "{name}");
+    }
+}
+
+#[test]
+fn milliseconds_and_microseconds_are_told_apart_by_their_size() {
+    let read = |value| Timestamp::from_millis_or_micros(value).map(Timestamp::as_millis);
+    let year_5138 = 100_000_000_000_000;
+    assert_eq!(read(1_709_295_300_000), Some(1_709_295_300_000));
+    assert_eq!(read(1_709_295_300_000_999), Some(1_709_295_300_000));
+    assert_eq!(read(year_5138 - 1), Some(year_5138 - 1));
+    assert_eq!(read(year_5138), Some(year_5138 / 1000));
+    assert_eq!((read(0), read(-1), read(i64::MIN)), (Some(0), None, None));
+}
+
+#[test]
+fn a_moment_is_written_for_files_and_for_logs_and_read_only_where_it_is_one() {
+    let moment = Timestamp::from_millis(1_709_295_300_000).expect("within the calendar");
+    assert_eq!(moment.to_string(), "2024-03-01T12:15:00Z");
+    assert_eq!(moment.to_precise_text(), "2024-03-01T12:15:00.000Z");
+    assert_eq!(moment.plus_millis(70).to_precise_text(), "2024-03-01T12:15:00.070Z");
+    assert_eq!(moment.day().to_string(), "2024-03-01T00:00:00Z");
+    assert_eq!("2024-03-01T13:15:00+01:00".parse().ok(), Some(moment));
+    for text in ["", "2024-03-01", "2024-03-01T12:15:00", "1709295300000", "2024-02-30T00:00:00Z"] {
+        assert!(text.parse::<Timestamp>().is_err(), "{text}");
+    }
+    assert_eq!(Timestamp::from_millis(i64::MAX), None, "beyond the calendar");
+    assert_eq!(moment.plus_millis(i64::MAX), moment, "it ends there");
+}
+
+// --- names -------------------------------------------------------------------------------------
+
+#[test]
+fn an_asset_is_written_in_capitals_and_digits_and_not_too_long() {
+    for code in ["B", "BTC", "1000SATS", "ABCDEFGHIJ0123456789"] {
+        let asset = Asset::new(code).expect(code);
+        assert_eq!((asset.code(), asset.to_string().as_str()), (code, code));
+    }
+    for code in ["", "btc", "BTC ", "BT-C", "ΒTC", "ABCDEFGHIJ0123456789X"] {
+        assert_eq!(Asset::new(code), None, "{code}");
+    }
+}
+
+#[test]
+fn a_pair_is_two_assets_against_a_third() {
+    let asset = |code: &str| Asset::new(code).expect("an asset");
+    let symbol = |base: &str, quote: &str| Symbol { base: asset(base), quote: asset(quote) };
+    let (upper, lower) = (symbol("BTC", "USDT"), symbol("ETH", "USDT"));
+    let pair = Pair::new(upper.clone(), lower.clone()).expect("two legs");
+    assert_eq!((pair.symbol(Leg::Numerator), pair.symbol(Leg::Denominator)), (&upper, &lower));
+    assert_eq!(Leg::BOTH.map(|leg| pair.asset(leg).code()), ["BTC", "ETH"]);
+    assert_eq!((pair.quote().code(), pair.to_string().as_str()), ("USDT", "BTC/ETH"));
+    assert_eq!((upper.code().as_str(), upper.to_string().as_str()), ("BTCUSDT", "BTC/USDT"));
+    assert_eq!(Pair::new(upper.clone(), upper.clone()), None, "one asset against itself");
+    assert_eq!(Pair::new(upper, symbol("ETH", "USDC")), None, "two that pay");
+    assert_eq!(Leg::BOTH.map(|leg| leg.to_string()), ["numerator", "denominator"]);
+    assert_eq!([Side::Buy, Side::Sell].map(|side| side.to_string()), ["BUY", "SELL"]);
+}
+
+#[test]
+fn only_a_symbol_that_is_trading_is_traded() {
+    assert!(SymbolRules::unlimited().is_trading());
+    for status in ["BREAK", "HALT", "CANCEL_ONLY", "TRADING2", "", "trading"] {
+        let rules = SymbolRules { status: status.to_owned(), ..SymbolRules::unlimited() };
+        assert!(!rules.is_trading(), "{status}");
     }
 }
 
