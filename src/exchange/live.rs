@@ -785,3 +785,163 @@ const ORDER: Duration = Duration::from_secs(13);
 
 const KEY_HINT: &str = "look at the key's rights and its list of addresses at the exchange, and at \
      `BINANCE_API_KEY` with its secret; `ouroboros check` tries them one by one";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trading::market::Asset;
+    use crate::trading::money::Price;
+    use crate::trading::order::Purpose;
+
+    fn coins(text: &str) -> Quantity {
+        Quantity::new(text.parse().expect("a number")).expect("a quantity")
+    }
+
+    /// An order for 0.03 ETH, where the account held one and had seen orders up to the tenth.
+    fn intent(side: Side) -> Intent {
+        let plan = Plan { side, size: Size::Base(coins("0.03")), limit: None };
+        let purpose = Purpose::Exit { cools: false };
+        Intent {
+            client_order_id: "ouro-0123456789-1-S0".to_owned(),
+            candle: Timestamp::EPOCH,
+            ordered: Ordered { leg: Leg::Denominator, purpose, plan },
+            touch: Touch {
+                price: Price::new(3100.into()).expect("a price"),
+                rules: SymbolRules::unlimited(),
+            },
+            timestamp: Timestamp::EPOCH,
+            recv_window_ms: 5000,
+            before: Balances { base: coins("1"), quote: Amount::ZERO },
+            newest_order: Some(10),
+        }
+    }
+
+    /// `11+0.1~0.001 ETH`: order, bought or sold, and the fee.
+    fn trade(text: &str) -> Trade {
+        let at = text.find(['+', '-']).expect("a direction");
+        let (order_id, rest) = text.split_at(at);
+        let (quantity, fee) = rest[1..].split_once('~').expect("a fee");
+        let (fee, asset) = fee.split_once(' ').expect("its asset");
+        Trade {
+            order_id: order_id.parse().expect("a number"),
+            side: if rest.starts_with('+') { Side::Buy } else { Side::Sell },
+            fill: Fill {
+                quantity: coins(quantity),
+                quote: Amount::ZERO,
+                fee: coins(fee),
+                fee_asset: Asset::new(asset).expect("an asset"),
+            },
+        }
+    }
+
+    #[test]
+    fn a_balance_is_a_trace_of_an_order_only_where_it_moved_its_way_without_a_reason() {
+        let (bought, sold) = (Some(Side::Buy), Some(Side::Sell));
+        // What the account holds now of the one coin, trades since, and an order of which side has
+        // left a trace in it.
+        let rows: [(&str, &[&str], Option<Side>); 17] = [
+            ("1", &[], None),
+            ("1.03", &[], bought),
+            ("1.00000001", &[], bought),
+            ("0.97", &[], sold),
+            ("0", &[], sold),
+            // The owner's own trades of a later order explain exactly what they did.
+            ("1.1", &["11+0.1~0 BNB"], None),
+            ("0.9", &["11-0.1~0 BNB"], None),
+            ("1.13", &["11+0.1~0 BNB"], bought),
+            ("0.87", &["11-0.1~0 BNB"], sold),
+            ("1", &["11+0.1~0 BNB"], sold),
+            ("1", &["11-0.1~0 BNB"], bought),
+            ("1", &["11+0.1~0 BNB", "12-0.1~0 USDT"], None),
+            // A fee counts where it was taken out of the coins.
+            ("1.099", &["11+0.1~0.001 ETH"], None),
+            ("0.899", &["11-0.1~0.001 ETH"], None),
+            ("1.1", &["11+0.1~0.001 BNB"], None),
+            ("1.1", &["11+0.1~0.001 ETH"], bought),
+            ("0.9", &["11-0.1~0.001 ETH"], bought),
+        ];
+        for (now, trades, trace) in rows {
+            for side in [Side::Buy, Side::Sell] {
+                let found = moved_of(side, Some(10), now, trades);
+                assert_eq!(
+                    found.is_some(),
+                    trace == Some(side),
+                    "{side}: {now} {trades:?} {found:?}"
+                );
+            }
+        }
+        assert_eq!(moved_of(Side::Sell, Some(10), "0.97", &[]).as_deref(), Some("-0.03"));
+    }
+
+    #[test]
+    fn a_trade_of_right_before_the_order_is_in_the_balance_or_not_and_either_explains_it() {
+        // The tenth order was shown before ours was made: its trades may have been counted.
+        let rows: [(&str, &str, Option<Side>); 8] = [
+            ("1", "10+0.1~0 BNB", None),
+            ("1.1", "10+0.1~0 BNB", None),
+            ("1.13", "10+0.1~0 BNB", Some(Side::Buy)),
+            ("0.97", "10+0.1~0 BNB", Some(Side::Sell)),
+            ("1", "10-0.1~0 BNB", None),
+            ("0.9", "10-0.1~0 BNB", None),
+            ("1.03", "10-0.1~0 BNB", Some(Side::Buy)),
+            ("0.87", "10-0.1~0 BNB", Some(Side::Sell)),
+        ];
+        for (now, trade, trace) in rows {
+            for side in [Side::Buy, Side::Sell] {
+                let is_trace = moved_of(side, Some(10), now, &[trade]).is_some();
+                assert_eq!(is_trace, trace == Some(side), "{side}: {now} {trade}");
+            }
+        }
+        // Where no order had been seen, each trade came later.
+        assert!(moved_of(Side::Sell, None, "1", &["10+0.1~0 BNB"]).is_some());
+        assert!(moved_of(Side::Sell, Some(9), "1", &["10+0.1~0 BNB"]).is_some());
+    }
+
+    fn moved_of(
+        side: Side,
+        newest_order: Option<u64>,
+        now: &str,
+        trades: &[&str],
+    ) -> Option<String> {
+        let total = Balances { base: coins(now), quote: Amount::ZERO };
+        let shown = LegAccount { free: total.base, total, orders: Vec::new(), open: Vec::new() };
+        let trades: Vec<Trade> = trades.iter().map(|text| trade(text)).collect();
+        moved(&Intent { newest_order, ..intent(side) }, &shown, &trades, "ETH")
+    }
+
+    #[test]
+    fn a_clock_that_seems_behind_by_less_than_a_second_may_be_right() {
+        for (seems, is) in [(0, 0), (-1, 0), (-1000, 0), (-1001, -501), (1, 501), (7000, 7500)] {
+            assert_eq!(likely_offset(seems), is, "{seems}");
+        }
+        assert_eq!(likely_offset(i64::MAX), i64::MAX);
+    }
+
+    #[test]
+    fn what_the_exchange_says_is_repeated_plain_and_not_at_length() {
+        assert_eq!(plain("Filter failure:\u{1b}[31m\nNOTIONAL"), "Filter failure:[31mNOTIONAL");
+        assert_eq!(plain(&"x".repeat(1000)), "x".repeat(200));
+    }
+
+    #[test]
+    fn an_order_is_written_as_the_exchange_takes_it() {
+        let query = |size, limit| {
+            let mut intent = intent(Side::Buy);
+            intent.ordered.plan.size = size;
+            intent.ordered.plan.limit = limit;
+            order_query("ETHUSDT", &intent).unsigned()
+        };
+        let amount = Amount::new("150.50".parse().expect("a number")).expect("an amount");
+        let rest = "newClientOrderId=ouro-0123456789-1-S0&newOrderRespType=FULL";
+        assert_eq!(
+            query(Size::Quote(amount), None),
+            format!("symbol=ETHUSDT&side=BUY&type=MARKET&quoteOrderQty=150.5&{rest}")
+        );
+        assert_eq!(
+            query(Size::Base(coins("0.0300")), Price::new("3100.10".parse().expect("a number"))),
+            format!(
+                "symbol=ETHUSDT&side=BUY&type=LIMIT&timeInForce=IOC&price=3100.1&quantity=0.03&{rest}"
+            )
+        );
+    }
+}
