@@ -566,9 +566,8 @@ impl Ledger {
             (None, Some(_)) if step.order.as_ref().is_some_and(|order| order.2.is_some()) => 0,
             _ => self.refusals,
         };
-        if self.refusals >= 3 {
-            prop_assert!(self.book.halt.is_some(), "a third refusal halts");
-        }
+        let halts = before.halt.is_some() || self.refusals >= 3;
+        prop_assert_eq!(self.book.halt.is_some(), halts, "a third refusal halts, and none before");
         self.check(&before, &decision)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use crate::exchange::{Execute, Fault, FeeAsset, Lag, Lags, On, Reply, Rule};
+use crate::exchange::{Execute, Fault, FeeAsset, Lag, Lags, Logged, On, Reply, Rule};
 use crate::support::clock::{DAY, MINUTE, SECOND};
 use crate::support::live::{Live, kind};
 use crate::support::run::{Outcome, Run, money};
@@ -312,6 +312,22 @@ fn no_such_order_counts_only_said_three_times() {
             still_open(&live, &format!("question {skip} of 3"));
             not_executed(&live, "all three");
         }
+    }
+}
+
+#[test]
+fn no_such_order_is_asked_for_three_times_a_second_apart() {
+    let live = left_open(Execute::Never, 60);
+    live.pass_the_bound();
+    live.with(|world| world.log.clear());
+    let _ = live.run().expect_exit(0);
+    let is_question = |it: &&Logged| it.asked.method == "GET" && it.asked.path == "/api/v3/order";
+    let asked: Vec<i64> =
+        live.with(|world| world.log.iter().filter(is_question).map(|it| it.at).collect());
+    assert_eq!(asked.len(), 3);
+    for (earlier, later) in asked.iter().zip(&asked[1..]) {
+        // The program's clock runs ten times as fast as the exchange's; the log is in milliseconds.
+        assert!(later - earlier >= SECOND / 10 - 2, "{asked:?}");
     }
 }
 
