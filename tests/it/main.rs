@@ -23,6 +23,8 @@ mod config;
 mod content;
 /// The shapes of JSON, commands, folders and the manners towards the exchange.
 mod contract;
+/// What a fuzzer found worth keeping, and changed copies of it.
+mod corpus;
 /// Killed before every system call: the old state or the new one, never a mix.
 mod crash;
 /// Crash points on the real code.
@@ -100,6 +102,9 @@ mod statistics;
 mod step;
 /// The scripted exchange, the runner and the tables.
 mod support;
+/// The laws of what is parsed, shared with the fuzzer.
+#[path = "../fuzz/targets/mod.rs"]
+mod targets;
 /// Telegram: nothing is lost, nothing is told twice, and no answer of it matters to the trade.
 mod telling;
 /// Sources and documents: arrows that point one way, and papers that agree with the code.
