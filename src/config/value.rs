@@ -352,7 +352,9 @@ fn is_public(value: &str) -> bool {
 /// Scheme and host of an address: what comes before the host or after it may be a password.
 fn address(value: &str) -> String {
     let (scheme, rest) = value.split_once("://").unwrap_or(("", value));
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    // Whoever reads an address skips further slashes; the host comes after them.
+    let rest = rest.trim_start_matches(['/', '\\']);
+    let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     if authority.is_empty() {
         return shortened(value);
