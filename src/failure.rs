@@ -126,7 +126,11 @@ impl Kind {
 impl Failure {
     /// A failure of any kind.
     pub fn new(kind: Kind, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: hint.into() }
+        let shown = |text: String| match text.char_indices().nth(MOST_SHOWN) {
+            Some((end, _)) => format!("{}…", plain(text.split_at(end).0)),
+            None => plain(&text),
+        };
+        Self { kind, message: shown(message.into()), hint: shown(hint.into()) }
     }
 
     /// As `--json` shows it.
@@ -162,6 +166,21 @@ impl Failure {
     }
 }
 
+/// The text as one line that does nothing to a terminal: a file or a stranger may have written a part
+/// of it.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    let printable = |c: char| match c {
+        '\n' | '\r' | '\t' => ' ',
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.chars().map(printable).collect()
+}
+
+/// An answer may have a megabyte, and what parses it quotes it. About what fits into one message.
+const MOST_SHOWN: usize = 4000;
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -169,3 +188,19 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stranger_wrote_does_nothing_to_a_terminal_and_has_an_end() {
+        let failure = Failure::unreachable("it said `\u{1b}[2J\0`\nand\tmore");
+        assert_eq!(failure.message, "it said `\u{fffd}[2J\u{fffd}` and more");
+        let failure = Failure::unreachable("ä".repeat(1_000_000));
+        assert_eq!(failure.message.chars().count(), MOST_SHOWN + 1);
+        assert!(failure.message.ends_with("ä…"));
+        let failure = Failure::unreachable("ä".repeat(MOST_SHOWN));
+        assert!(failure.message.ends_with("ää"));
+    }
+}

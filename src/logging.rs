@@ -17,6 +17,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use simple_logger::SimpleLogger;
 
 use crate::clock;
+use crate::failure::plain;
 
 /// How much is said on standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +93,7 @@ impl Log for Tee {
             return;
         }
         let now = clock::now().to_precise_text();
-        let message = record.args().to_string().replace(['\n', '\r'], " ");
+        let message = plain(&record.args().to_string());
         if let Some(mut file) = FILE.get() {
             let line = format!("{now} {:<5} {message}\n", record.level());
             let _ = file.write_all(line.as_bytes());
