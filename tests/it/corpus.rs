@@ -73,7 +73,7 @@ fn changed(bytes: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
         let end = at + random.below((copy.len() - at).min(40) + 1);
         match random.below(8) {
             0 if at < copy.len() => copy[at] ^= 1 << random.below(8),
-            1 if at < copy.len() => copy[at] = b"0123456789-.eE\"{}[],:\\\n\0\xff"[random.below(26)],
+            1 if at < copy.len() => copy[at] = BYTES[random.below(BYTES.len())],
             2 => drop(copy.drain(at..end)),
             3 => copy.truncate(at),
             4 => {
@@ -100,6 +100,9 @@ fn change_number(copy: &mut Vec<u8>, at: usize, random: &mut Random) {
     copy.splice(start..end, NUMBERS[random.below(NUMBERS.len())].bytes());
 }
 
+/// What means something in at least one of the notations.
+const BYTES: &[u8] = b"0123456789-.eE\"{}[],:=\\\n\r\0\xff";
+
 const NUMBERS: [&str; 16] = [
     "0",
     "0.00000000",
@@ -120,7 +123,17 @@ const NUMBERS: [&str; 16] = [
 ];
 
 const WORDS: [&str; 12] = [
-    "-", "null", "true", "\"\"", "NaN", "[]", "{}", "\r\n", "\u{feff}", "\u{1b}[2J", "BTCUSDT",
+    "-",
+    "null",
+    "true",
+    "\"\"",
+    "NaN",
+    "[]",
+    "{}",
+    "\r\n",
+    "\u{feff}",
+    "\u{1b}[2J",
+    "BTCUSDT",
     "FILLED",
 ];
 

@@ -22,7 +22,7 @@ use rust_decimal::Decimal;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::world::{Memory, Said, assert_plain, exact, http, is_about, names, now, pair};
+use super::world::{Memory, Said, assert_plain, exact, http, is_about, json_of, names, now, pair};
 
 const FOLDER: &str = "/fuzz/live";
 const HOST: &str = "https://api.binance.com";
@@ -53,7 +53,7 @@ pub(crate) fn order(bytes: &[u8]) {
 
 /// What is booked is what stands there: an order of ours, over, and every number to the last digit.
 fn assert_is_said(settled: &Settled, intent: &Intent, bytes: &[u8], trades: Option<&[u8]>) {
-    let told: Value = serde_json::from_slice(bytes).expect("JSON");
+    let Some(told) = json_of(bytes) else { return };
     let number = |name: &str| exact(told[name].as_str().expect("text")).expect("a number");
     let plan = &intent.ordered.plan;
     let symbol = pair().symbol(intent.ordered.leg).code();
@@ -86,7 +86,7 @@ fn assert_is_said(settled: &Settled, intent: &Intent, bytes: &[u8], trades: Opti
     match trades {
         None => assert_fees(done, &told["fills"], intent, |_| true),
         Some(trades) => {
-            let trades: Value = serde_json::from_slice(trades).expect("JSON");
+            let Some(trades) = json_of(trades) else { return };
             let is_ours = |trade: &Value| trade["orderId"] == told["orderId"];
             assert_fees(done, &trades, intent, is_ours);
         }
@@ -120,7 +120,10 @@ pub(crate) fn error(bytes: &[u8]) {
     let retry_after = Some(wait).filter(|wait| !wait.is_empty());
     let body = parts.next().unwrap_or_default();
     let said = Said { status, retry_after: retry_after.clone(), ..Said::good(body) };
-    let told: Value = serde_json::from_slice(body).unwrap_or_default();
+    let told = json_of(body).unwrap_or_default();
+    if told.is_null() && body.windows(6).any(|word| word == b"\"code\"") {
+        return; // Nobody but the parser under test can read it.
+    }
     let (code, msg) = (told["code"].as_i64(), told["msg"].as_str().unwrap_or_default());
 
     let (sent, outside) = send(&intent(body), said.clone());
@@ -132,14 +135,15 @@ pub(crate) fn error(bytes: &[u8]) {
             let code = code.expect("a refusal has a code");
             assert!(is_no(status, code, msg), "HTTP {status}, {code}, {msg} is no certain no");
             assert_eq!(kind, reason(code), "{code}");
-            assert!(!said.chars().any(char::is_control) && said.len() < 4000);
+            assert!(!said.chars().any(char::is_control) && said.chars().count() <= 4001);
         }
     }
     assert_silence(&outside, status, retry_after.as_deref());
 
     // Long before the bound nothing but the exchange's own archive says that nothing happened.
     let answer = said.clone();
-    let mut asking = fresh(http(move |request| is_about(request, "/order").then(|| answer.clone())));
+    let mut asking =
+        fresh(http(move |request| is_about(request, "/order").then(|| answer.clone())));
     match asking.ask(&intent(body), &mut self::outside()) {
         Ok(Standing::Settled(Settled { outcome: Outcome::Expired, .. })) if status != 200 => {
             assert_eq!(code, Some(-2026));
@@ -151,7 +155,8 @@ pub(crate) fn error(bytes: &[u8]) {
             assert_kind(failure.kind, status, code);
         }
     }
-    let mut asking = fresh(http(move |request| is_about(request, "/account").then(|| said.clone())));
+    let mut asking =
+        fresh(http(move |request| is_about(request, "/account").then(|| said.clone())));
     match asking.account(&mut self::outside()) {
         Ok(_) => assert_eq!(status, 200),
         Err(failure) => {
@@ -223,7 +228,7 @@ fn balances(bytes: &[u8]) {
             return assert_plain(&failure);
         }
     };
-    let told: Value = serde_json::from_slice(bytes).expect("JSON");
+    let Some(told) = json_of(bytes) else { return };
     assert_eq!(Some(account.uid), told["uid"].as_u64());
     assert_eq!(Some(account.can_trade), told["canTrade"].as_bool());
     let balance = |asset: &str| {
@@ -261,7 +266,7 @@ fn orders(bytes: &[u8]) {
             return assert_plain(&failure);
         }
     };
-    let told: Value = serde_json::from_slice(bytes).expect("JSON");
+    let Some(told) = json_of(bytes) else { return };
     let rows = told.as_array().expect("a list");
     let seen = account.leg(Leg::Numerator);
     assert_eq!(seen.orders, seen.open);

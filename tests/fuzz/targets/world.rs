@@ -18,6 +18,7 @@ use ouroboros::trading::market::{Asset, Pair, Symbol};
 use ouroboros::trading::time::Timestamp;
 use reqwest::Method;
 use rust_decimal::Decimal;
+use serde_json::Value;
 
 /// When everything here happens: a few seconds after an hour's candle, as in the documented answers.
 pub(crate) fn now() -> Timestamp {
@@ -37,7 +38,7 @@ pub(crate) fn assert_plain(failure: &Failure) {
     assert!(!message.is_empty(), "a failure says what failed");
     for text in [message, hint] {
         assert!(!text.chars().any(char::is_control), "control characters are shown: {text:?}");
-        assert!(text.len() <= 4000, "{} bytes are shown", text.len());
+        assert!(text.chars().count() <= 4001, "{} bytes are shown", text.len());
     }
 }
 
@@ -58,6 +59,12 @@ pub(crate) fn exact(text: &str) -> Option<Decimal> {
     }
     let scale = u32::try_from(decimals.len()).ok()?;
     Decimal::try_from_i128_with_scale(sign * mantissa, scale).ok()
+}
+
+/// JSON read in another way than by the parser under test. Nothing where this way is the stricter one:
+/// a field that nobody reads may have broken text, or be nested without end.
+pub(crate) fn json_of(bytes: &[u8]) -> Option<Value> {
+    serde_json::from_str(&String::from_utf8_lossy(bytes)).ok()
 }
 
 /// A small number that depends on every byte: where a target has a choice to make.
@@ -215,9 +222,7 @@ impl Said {
 
 /// A client of an exchange that answers what `answer` says, and an honest one's answer where that
 /// says nothing. Waiting takes no time.
-pub(crate) fn http(
-    answer: impl Fn(&Request) -> Option<Said> + Send + Sync + 'static,
-) -> Http {
+pub(crate) fn http(answer: impl Fn(&Request) -> Option<Said> + Send + Sync + 'static) -> Http {
     let clock = Clock::of(Still(AtomicU64::new(0)));
     Http::over(Arc::new(Script(Box::new(answer))), clock, Stop::default())
 }
