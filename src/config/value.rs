@@ -356,10 +356,19 @@ fn address(value: &str) -> String {
     let rest = rest.trim_start_matches(['/', '\\']);
     let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    // It may be read in another way than it looks: `http:a/secret://b` is at `a`.
+    if let Some(url) = Url::parse(value).ok().filter(Url::has_host) {
+        let its_host = url.host_str().unwrap_or_default();
+        let is_port = |rest: &str| rest.bytes().all(|byte| matches!(byte, b':' | b'0'..=b'9'));
+        let is_its = host.to_ascii_lowercase().strip_prefix(its_host).is_some_and(is_port);
+        if !is_its || !scheme.eq_ignore_ascii_case(url.scheme()) {
+            return shortened(&format!("{}://{its_host}…", url.scheme()));
+        }
+    }
     if authority.is_empty() {
         return shortened(value);
     }
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let begin = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
     let hidden = if path.len() > 1 || host.len() < authority.len() { "…" } else { "" };
     shortened(&format!("{begin}{host}{hidden}"))

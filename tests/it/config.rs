@@ -213,6 +213,10 @@ fn addresses() {
         let said = refused_all(&[("BINANCE_BASE_URL", &value)]);
         assert!(said.contains("example.com") && !said.contains("5f3c7e0a"), "{said}");
     }
+    for value in ["http:a:80/5f3c7e0a://b", "http:=http:///hc/5f3c7e0a", "http:a://a/5f3c7e0a"] {
+        let said = refused_all(&[("HEALTHCHECK_URL", value)]);
+        assert!(!said.contains("5f3c7e0a"), "{said}");
+    }
     for value in ["http://example.com", "http://", "ftp://127.0.0.1"] {
         let bot = [
             ("TELEGRAM_BOT_TOKEN", "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw9"),
