@@ -5,7 +5,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 
-use crate::targets::TARGETS;
+use crate::targets::{TARGETS, Target};
 
 /// Changed copies for each target, all of its files together.
 const COPIES: usize = 2_000;
@@ -43,7 +43,7 @@ fn try_corpus(name: &str) {
 }
 
 /// Says on what bytes a law was broken, for who wants to make a file of the corpus of them.
-fn attempt(target: fn(&[u8]), bytes: &[u8], what: &str) {
+fn attempt(target: Target, bytes: &[u8], what: &str) {
     let tried = catch_unwind(AssertUnwindSafe(|| target(bytes)));
     if let Err(panic) = tried {
         eprintln!("{what}: {}", bytes.escape_ascii());
@@ -137,7 +137,7 @@ const WORDS: [&str; 12] = [
     "FILLED",
 ];
 
-/// SplitMix64: numbers that look random and are the same in every run.
+/// `SplitMix64`: numbers that look random and are the same in every run.
 struct Random(u64);
 
 impl Random {

@@ -91,7 +91,9 @@ fn assert_can_be(state: &State) {
         amount(holding.cost);
         amount(holding.proceeds);
     }
-    Leg::BOTH.into_iter().for_each(|leg| quantity(book.dust.of(leg)));
+    for leg in Leg::BOTH {
+        quantity(book.dust.of(leg));
+    }
     book.cash.into_iter().for_each(amount);
     book.other_fees.values().copied().for_each(quantity);
     profit(book.realized);
@@ -174,7 +176,7 @@ fn journal_as_it_is(bytes: &[u8], folder: &Path, config: &Config) {
             // What was walked is a chain, looked at in another way.
             let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
             let whole = lines.into_iter().filter(|line| line.ends_with(b"\n"));
-            let records: Vec<Box<RawValue>> =
+            let records: Vec<RawText> =
                 whole.clone().map(|line| parsed(line).expect("a line").record).collect();
             assert_eq!(chained(&records).concat(), whole.collect::<Vec<_>>().concat());
         }
@@ -191,7 +193,7 @@ fn journal_as_it_is(bytes: &[u8], folder: &Path, config: &Config) {
     assert!(store::recent_records(&disk, folder, &state).is_ok_and(|recent| !recent.is_empty()));
 }
 
-fn assert_chain_holds(records: &[Box<RawValue>], folder: &Path, config: &Config) {
+fn assert_chain_holds(records: &[RawText], folder: &Path, config: &Config) {
     let lines = chained(records);
     let (whole, newest) = (lines.concat(), lines.last().expect("a line"));
     let state_bytes = state_with(newest, config);
@@ -272,16 +274,16 @@ pub(crate) fn outside(bytes: &[u8]) {
     outside.save();
     assert_eq!(load().memory, outside.memory, "what was saved is what is read");
     // The clock of the last run may be off by anything.
-    let mut live = orders::live(http(|_| None), &outside);
+    let mut live = orders::live(&http(|_| None), &outside);
     if let Err(failure) = live.account(&mut outside) {
         assert_plain(&failure);
     }
 }
 
 /// The lines of these records, each with the hash of the one before.
-fn chained(records: &[Box<RawValue>]) -> Vec<Vec<u8>> {
+fn chained(records: &[RawText]) -> Vec<Vec<u8>> {
     let mut prev = "0".repeat(64);
-    let line = |(seq, record): (u64, &Box<RawValue>)| {
+    let line = |(seq, record): (u64, &RawText)| {
         let hash = hash_of(seq, &prev, record.get());
         let record = record.get();
         let line = format!(
@@ -294,29 +296,32 @@ fn chained(records: &[Box<RawValue>]) -> Vec<Vec<u8>> {
 }
 
 /// What can be a record: that of each line, or the line itself.
-fn records(bytes: &[u8]) -> Vec<Box<RawValue>> {
+fn records(bytes: &[u8]) -> Vec<RawText> {
     let lines = bytes.split(|byte| *byte == b'\n').take(64);
     let record = |line: &[u8]| {
         parsed(line).map(|line| line.record).or_else(|| serde_json::from_slice(line).ok())
     };
     // A number beyond all numbers is JSON, and no value of ours.
-    let is_value = |record: &Box<RawValue>| serde_json::from_str::<Value>(record.get()).is_ok();
+    let is_value = |record: &RawText| serde_json::from_str::<Value>(record.get()).is_ok();
     lines.filter_map(record).filter(is_value).collect()
 }
+
+/// A record, byte for byte.
+type RawText = Box<RawValue>;
 
 #[derive(Deserialize)]
 struct LineText {
     seq: u64,
     prev: String,
     hash: String,
-    record: Box<RawValue>,
+    record: RawText,
 }
 
 fn parsed(line: &[u8]) -> Option<LineText> {
     serde_json::from_slice(line).ok()
 }
 
-fn null() -> Box<RawValue> {
+fn null() -> RawText {
     RawValue::from_string("null".to_owned()).expect("JSON")
 }
 
@@ -429,7 +434,8 @@ fn hash_of(seq: u64, prev: &str, record: &str) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |value: u8| char::from_digit(value.into(), 16).expect("four bits");
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Two candles are enough for a z-score of 0.7, and that is enough for an order.

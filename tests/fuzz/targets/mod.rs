@@ -12,8 +12,11 @@ mod market;
 mod orders;
 mod world;
 
+/// Panics where a law is broken.
+pub(crate) type Target = fn(&[u8]);
+
 /// Each target and its name, which is also its folder in `tests/corpus`.
-pub(crate) const TARGETS: [(&str, fn(&[u8])); 10] = [
+pub(crate) const TARGETS: [(&str, Target); 10] = [
     ("config", config::config),
     ("state", files::state),
     ("journal", files::journal),

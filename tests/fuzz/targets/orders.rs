@@ -36,7 +36,7 @@ pub(crate) fn order(bytes: &[u8]) {
         Sent::Refused(_) => panic!("an answer with 200 is no refusal"),
         Sent::Unknown(why) => assert!(!why.is_empty()),
     }
-    let mut live = fresh(http(move |request| {
+    let mut live = fresh(&http(move |request| {
         (is_about(request, "/order") && request.method == Method::GET).then(|| said.clone())
     }));
     match live.ask(&intent, &mut outside()) {
@@ -143,7 +143,7 @@ pub(crate) fn error(bytes: &[u8]) {
     // Long before the bound nothing but the exchange's own archive says that nothing happened.
     let answer = said.clone();
     let mut asking =
-        fresh(http(move |request| is_about(request, "/order").then(|| answer.clone())));
+        fresh(&http(move |request| is_about(request, "/order").then(|| answer.clone())));
     match asking.ask(&intent(body), &mut self::outside()) {
         Ok(Standing::Settled(Settled { outcome: Outcome::Expired, .. })) if status != 200 => {
             assert_eq!(code, Some(-2026));
@@ -156,7 +156,7 @@ pub(crate) fn error(bytes: &[u8]) {
         }
     }
     let mut asking =
-        fresh(http(move |request| is_about(request, "/account").then(|| said.clone())));
+        fresh(&http(move |request| is_about(request, "/account").then(|| said.clone())));
     match asking.account(&mut self::outside()) {
         Ok(_) => assert_eq!(status, 200),
         Err(failure) => {
@@ -203,7 +203,7 @@ fn assert_silence(outside: &Outside, status: u16, retry_after: Option<&str>) {
         return assert_eq!(until, None);
     }
     let millis = until.expect("silence").millis_since(now());
-    assert!(millis >= 1000 && millis <= 3 * 24 * 60 * 60 * 1000, "{millis} ms");
+    assert!((1000..=3 * 24 * 60 * 60 * 1000).contains(&millis), "{millis} ms");
     let is_plain = |text: &&str| text.len() <= 6 && text.bytes().all(|it| it.is_ascii_digit());
     let seconds: Option<i64> = retry_after.filter(is_plain).and_then(|text| text.parse().ok());
     if let Some(seconds) = seconds.filter(|seconds| (1..=259_200).contains(seconds)) {
@@ -219,7 +219,7 @@ pub(crate) fn account(bytes: &[u8]) {
 }
 
 fn balances(bytes: &[u8]) {
-    let mut live = fresh(answering("/account", bytes));
+    let mut live = fresh(&answering("/account", bytes));
     let mut outside = outside();
     let account = match live.account(&mut outside) {
         Ok(account) => account,
@@ -254,7 +254,7 @@ fn balances(bytes: &[u8]) {
 
 fn orders(bytes: &[u8]) {
     let said = Said::good(bytes);
-    let mut live = fresh(http(move |request| {
+    let mut live = fresh(&http(move |request| {
         let is_list = is_about(request, "/allOrders") || is_about(request, "/openOrders");
         (is_list && names(request, "BTCUSDT")).then(|| said.clone())
     }));
@@ -294,7 +294,7 @@ fn assert_order(row: &Value, order: &OrderSeen) {
 
 fn trades(bytes: &[u8]) {
     let (trades, filled) = (Said::good(bytes), Said::good(FILLED));
-    let mut live = fresh(http(move |request| {
+    let mut live = fresh(&http(move |request| {
         if is_about(request, "/myTrades") {
             return Some(trades.clone());
         }
@@ -321,7 +321,7 @@ fn outside() -> Outside {
     Outside::load(Memory::default().shared(), FOLDER.as_ref())
 }
 
-pub(crate) fn live(http: Http, outside: &Outside) -> Live {
+pub(crate) fn live(http: &Http, outside: &Outside) -> Live {
     let url = Url::parse(HOST).expect("an address");
     let key = |text: &str| SecretString::from(text);
     let credentials = Credentials::hmac(key("key"), key("secret"));
@@ -334,16 +334,16 @@ pub(crate) fn live(http: Http, outside: &Outside) -> Live {
     let interval = Interval::named("1h").expect("an interval");
     let watch = Watch::new(Binance::new(http.clone(), url), pair(), interval);
     let kind = ouroboros::trading::order::Kind::Market;
-    Live::new(watch, &http, &access, kind, outside)
+    Live::new(watch, http, &access, kind, outside)
 }
 
 /// One that remembers nothing of an earlier run.
-fn fresh(http: Http) -> Live {
+fn fresh(http: &Http) -> Live {
     live(http, &outside())
 }
 
 fn send(intent: &Intent, said: Said) -> (Sent, Outside) {
-    let mut live = fresh(http(move |request| {
+    let mut live = fresh(&http(move |request| {
         assert_eq!(request.method, Method::POST, "an order is sent, and nothing is asked");
         Some(said.clone())
     }));
