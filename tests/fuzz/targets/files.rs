@@ -148,7 +148,7 @@ fn assert_can_be_run(state: &State, bytes: &[u8], disk: &Memory, folder: &Path) 
 /// `journal.jsonl`: as it is, and its records as the lines of a chain that holds.
 pub(crate) fn journal(bytes: &[u8]) {
     let records = records(bytes);
-    let is_live = bytes.windows(9).any(|word| word == b"\"account\"");
+    let is_live = !bytes.windows(14).any(|word| word == b"\"mode\":\"paper\"");
     let config = if is_live { live_by_minutes() } else { paper_by_minutes() };
     let folder = opened::folder(config).expect("a folder");
     journal_as_it_is(bytes, &folder, config);
