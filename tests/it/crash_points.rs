@@ -2,7 +2,7 @@
 //! first start, in a flatten and where nothing is to be done, for every outcome that an order may have.
 //!
 //! At each operation the run is killed, with all that it wrote or with any past that a power loss may leave; or the
-//! operation fails, once or for ever. What comes of it is the place from which the next start is hurt in its turn: twice
+//! operation fails, once or for ever; or the process is frozen there for an hour. What comes of it is the place from which the next start is hurt in its turn: twice
 //! each way, without leaving anything out, three times once equal worlds are taken for one. After every one of them
 //! faultless starts must settle what is open, and the rules of `inside` hold.
 //!
@@ -333,7 +333,7 @@ impl<'c> Explorer<'c> {
         self.inside.restore(&place.outer);
         let (operations, _) = self.start(None);
         for at in 1..=operations {
-            for hurt in [Hurt::Kill, Hurt::Once, Hurt::ForEver] {
+            for hurt in [Hurt::Kill, Hurt::Once, Hurt::ForEver, Hurt::Freeze] {
                 self.inside.restore(&place.outer);
                 let (_, ended) = self.start(Some((at, hurt)));
                 self.tally.hurt += 1;

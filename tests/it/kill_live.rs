@@ -1,6 +1,6 @@
 //! The real binary in live mode, against the simulated exchange over HTTP: it is killed before each system call that
-//! changes something, twice in a row, each of its calls fails once and for ever, sixteen start at once, one is frozen between
-//! its intent and its order. Afterwards runs that nothing disturbs settle everything: each coin is where the book says, no
+//! changes something, twice in a row, each of its calls fails once and for ever, sixteen start at once.
+//! Afterwards runs that nothing disturbs settle everything: each coin is where the book says, no
 //! order was made twice, the journal leads to the book.
 //!
 //! As in `crash.rs`, `strace` does it, and where there is none these tests say so and pass.
@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,10 +16,10 @@ use std::time::{Duration, Instant};
 use rust_decimal::Decimal;
 
 use crate::exchange::{Execute, Reply, Rule, World};
-use crate::support::clock::{self, HOUR};
-use crate::support::folder::{check_invariants, copy_folder};
+use crate::support::clock;
+use crate::support::folder::copy_folder;
 use crate::support::live::{Live, Moment};
-use crate::support::run::{Run, Running};
+use crate::support::run::Run;
 use crate::support::trace::{Call, parse, share, tracing_works};
 
 #[test]
@@ -68,59 +67,6 @@ fn live_of_sixteen_starts_at_once_one_orders_and_the_others_try_later() {
     assert_eq!(codes, expected);
     assert_eq!(live.with(|world| world.posts()), 1);
     live.check();
-}
-
-#[test]
-fn live_a_run_that_is_frozen_before_its_order_for_an_hour_orders_nothing() {
-    if !tracing_works() {
-        return;
-    }
-    let scene = Scene::new(Kind::Entry);
-    // The order is the one request that is sent after the state was written last.
-    let calls = scene.calls(SENDING);
-    let (live, state) = (&scene.live, scene.live.state());
-    let renamed = |scene: &Scene| {
-        let text = fs::read_to_string(scene.live.folder().join("state.json"));
-        text.is_ok_and(|text| text.contains("\"client_order_id\""))
-    };
-    let mut frozen = 0;
-    for call in calls.iter().rev() {
-        scene.begin();
-        let stop = format!("-e inject={}:signal=STOP:when={}", call.name, call.nth);
-        let mut running = scene.traced(&call.name, &[], &stop).start();
-        let begun = clock::instant();
-        let waits = |running: &mut Running| !running.has_ended() && begun.elapsed() < LONG_ENOUGH;
-        while !renamed(&scene) && waits(&mut running) {
-            thread::sleep(Duration::from_millis(10));
-        }
-        thread::sleep(Duration::from_millis(300));
-        let is_before_the_order =
-            renamed(&scene) && !running.has_ended() && live.with(|world| world.posts()) == 0;
-        if is_before_the_order {
-            frozen += 1;
-            let _ = live.run().expect_exit(75);
-            live.advance(HOUR);
-        }
-        // It is strace's only child. Each of its threads stops at its own N-th call, so it is woken again and again.
-        let parent = running.id().to_string();
-        while !running.has_ended() && begun.elapsed() < Duration::from_secs(60) {
-            let woken = Command::new("pkill").args(["-CONT", "-P", &parent]).status();
-            assert!(woken.is_ok(), "pkill is there");
-            thread::sleep(Duration::from_millis(50));
-        }
-        let outcome = running.wait();
-        if is_before_the_order {
-            let expected = [69, 75];
-            assert!(expected.contains(&outcome.code), "{call}: {}", outcome.transcript());
-            assert_eq!(live.with(|world| world.orders.len()), 0, "{call}: a stale order was taken");
-        }
-        scene.settles(&format!("frozen before {call}"));
-        check_invariants(&state);
-        if frozen == 1 {
-            break;
-        }
-    }
-    assert!(frozen > 0, "no place lies between the intent and the order");
 }
 
 /// What the run that is disturbed is about to do.
@@ -410,9 +356,6 @@ fn in_parallel<T: Sync, R: Send>(
 
 const CHANGING: &str = "openat write pwrite64 fsync fdatasync rename renameat renameat2 unlink \
     unlinkat ftruncate mkdir mkdirat flock connect sendto sendmsg writev recvfrom close";
-
-const SENDING: &str = "sendto sendmsg writev write";
-const LONG_ENOUGH: Duration = Duration::from_secs(3);
 
 /// Calls, what each may fail with, and whether only those on the state directory are meant.
 const ERRORS: &[(&str, &str, bool)] = &[

@@ -391,7 +391,7 @@ impl Life {
             Some(Hurt::Kill)
         } else if self.happens(self.swarm.failures) {
             self.tally.hurts += 1;
-            Some(self.dice.pick(&[Hurt::Once, Hurt::ForEver]))
+            Some(self.dice.pick(&[Hurt::Once, Hurt::ForEver, Hurt::Freeze]))
         } else {
             None
         };

@@ -52,6 +52,8 @@ pub(crate) enum Hurt {
     Once,
     /// It and all after it on the same side of the program fail.
     ForEver,
+    /// Before it the process is frozen for an hour, by a signal or with its machine.
+    Freeze,
 }
 
 /// Which side of the program an operation is on.
@@ -127,6 +129,10 @@ impl Shared {
         match outer.hurt {
             _ if outer.is_dead => {}
             Some((_, Hurt::Kill)) if is_hit => outer.is_dead = true,
+            Some((_, Hurt::Freeze)) if is_hit => {
+                outer.pass(Duration::from_secs(3600));
+                return Ok(());
+            }
             Some(_) if is_hit => return Err(()),
             _ => return Ok(()),
         }
@@ -403,7 +409,8 @@ impl Inside {
         let weight: u64 = outer.exchange.log.iter().map(|logged| logged.weight).sum();
         outer.exchange.log.clear();
         // Where the clocks differ from what was remembered the account is asked for once more.
-        let is_same = (outer.skew, outer.last_skew) == (0, 0);
+        let was_frozen = matches!(hurt, Some((_, Hurt::Freeze)));
+        let is_same = (outer.skew, outer.last_skew) == (0, 0) && !was_frozen;
         outer.last_skew = outer.skew;
         let (most_requests, most_weight) = if is_same { (25, 200) } else { (31, 275) };
         if outer.requests > most_requests || weight > most_weight {

@@ -166,11 +166,6 @@ impl Running {
         std::fs::read(format!("/proc/{}/cmdline", self.child.id())).expect("it is still running")
     }
 
-    /// The number of its process.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
