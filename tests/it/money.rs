@@ -380,7 +380,7 @@ proptest! {
         let exact = Exact::of(bought.quantity.value()).times(&Exact::of(bought.price.value()));
         prop_assert_eq!(Exact::of(bought.quote.value()), exact.up());
         let fee = bought.quantity.fee_up(terms.fee).expect("everyday numbers fit");
-        prop_assert_eq!(bought.fees, Fees::in_base(fee));
+        prop_assert_eq!(bought.fees, Fees { base: fee, ..Fees::default() });
         prop_assert!(fee < bought.quantity, "something is received");
     }
 
@@ -422,7 +422,7 @@ proptest! {
         let exact = Exact::of(sold.quantity.value()).times(&Exact::of(sold.price.value()));
         prop_assert_eq!(Exact::of(sold.quote.value()), exact.down());
         let fee = sold.quote.fee_up(terms.fee).expect("they fit");
-        prop_assert_eq!(sold.fees, Fees::in_quote(fee));
+        prop_assert_eq!(sold.fees, Fees { quote: fee, ..Fees::default() });
     }
 }
 
