@@ -520,7 +520,8 @@ fn the_first_start_says_whose_account_it_is_and_how_much_it_may_spend() {
     let live = Live::new();
     let outcome = telling(&live, live.run()).expect_exit(0);
     let account = live.with(|world| world.uid).to_string();
-    let words = ["first start", "real orders", &account, "at most 150 USDT"];
+    let url = live.exchange.url();
+    let words = ["first start", "real orders", &account, &url, "at most 150 USDT"];
     outcome.expect_said(&words);
     let messages = live.with(|world| world.messages.clone());
     assert_eq!(messages.len(), 1, "{messages:#?}");
