@@ -218,6 +218,26 @@ fn a_limit_order_is_judged_by_its_own_price() {
 }
 
 #[test]
+fn an_entry_is_taken_from_the_least_on_that_could_be_sold_again() {
+    let touch = Price::new(decimal("50")).expect("a price");
+    let none = BasisPoints::default();
+    let by_worth = SymbolRules { min_notional: decimal("5"), ..SymbolRules::unlimited() };
+    let by_size = SymbolRules { min_quantity: quantity_of(UNIT / 10), ..SymbolRules::unlimited() };
+    // A twentieth more than 5 in worth, or a tenth of a coin; and a smallest unit less of each.
+    for (rules, least) in [(by_worth, 525 * UNIT / 100), (by_size, 5 * UNIT)] {
+        for (amount, is_taken) in [(least, true), (least - 1, false)] {
+            let amount = amount_of(amount);
+            let terms = Terms { amount, fee: none, slippage: none, max_slippage: None };
+            match order::buy(&terms, amount, touch, &rules) {
+                Ok(_) => assert!(is_taken, "{amount}"),
+                Err(Refusal::NotSellable { .. }) => assert!(!is_taken, "{amount}"),
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn a_refusal_names_what_is_traded_and_every_number_that_led_to_it() {
     let asset = |code: &str| Asset::new(code).expect("an asset");
     let symbol = Symbol { base: asset("ETH"), quote: asset("USDC") };
