@@ -104,6 +104,10 @@ fn sell_all(
     now: Timestamp,
 ) -> Result<Report, Failure> {
     let (past, settled) = settle(world, config, past, now)?;
+    if let (Some(_), Some(halt)) = (past.book.pending(), &past.book.halt) {
+        // A person was called to look at it: whether there is anything to sell, nobody knows.
+        return Err(report::halted_itself(halt));
+    }
     let halt = Halt { by: HaltedBy::Person, reason: FLATTENED.to_owned() };
     let held = past.book.position.holding().map(|holding| holding.leg);
     let (Some(leg), Some(candle)) = (held, past.book.last_candle) else {

@@ -7,6 +7,8 @@ mod account;
 mod accounts;
 /// `audit` recomputes the journal, record by record.
 mod audit;
+/// Awkward moments of live trading: owners, slow replicas, impatient people.
+mod awkward;
 /// Rate limits and bans are kept to the second, with no request before their end.
 mod bans;
 /// Whatever the network does, a run ends within 45 seconds.
