@@ -669,8 +669,10 @@ fn settled_book(
         Outcome::Executed(execution) => Some(execution),
         Outcome::Expired => None,
     };
-    let order_id = settled.order_id.filter(|_| done.is_some());
-    book.ledger = book.ledger.map(|ledger| ledger.settled(order_id, settled.at));
+    book.ledger = book.ledger.map(|ledger| match outcome {
+        Outcome::Executed(_) => ledger.settled(settled.order_id, settled.at),
+        Outcome::Expired => ledger.expired(settled.order_id),
+    });
     let (leg, side) = (ordered.leg, ordered.plan.side);
     Ok((book, Order::of(&config.pair, leg, side, intent.client_order_id.clone(), done)))
 }

@@ -411,10 +411,7 @@ impl Live {
             verdict => verdict,
         };
         Ok(match verdict {
-            Verdict::Final(outcome) => {
-                let executed = matches!(outcome, Outcome::Executed(_)).then_some(order.order_id);
-                Ok(self.settled(outcome, executed))
-            }
+            Verdict::Final(outcome) => Ok(self.settled(outcome, Some(order.order_id))),
             Verdict::FillsMissing => {
                 Err(format!("{} were executed, but the fills don't show yet", order.executed))
             }

@@ -14,7 +14,7 @@ pub struct Ledger {
     pub pending: Option<Intent>,
     /// The last order that was executed.
     pub last: Option<LastOrder>,
-    /// Our executed orders that a scan may still meet.
+    /// Our orders that are over and that a scan may still meet.
     pub known: Vec<KnownOrder>,
     /// From which order on the next scan looks, per leg.
     pub seen: Seen,
@@ -143,6 +143,17 @@ impl Ledger {
         if let (Some(intent), Some(order_id)) = (self.pending.take(), order_id) {
             let (leg, client_order_id) = (intent.ordered.leg, intent.client_order_id);
             self.last = Some(LastOrder { leg, before: intent.before, at });
+            self.known.push(KnownOrder { leg, order_id, client_order_id });
+        }
+        self
+    }
+
+    /// The ledger after its open order ended with nothing executed. It changed no balance, but a
+    /// scan may meet it, and as an open one for as long as the exchange's lists are old.
+    #[must_use]
+    pub fn expired(mut self, order_id: Option<u64>) -> Self {
+        if let (Some(intent), Some(order_id)) = (self.pending.take(), order_id) {
+            let (leg, client_order_id) = (intent.ordered.leg, intent.client_order_id);
             self.known.push(KnownOrder { leg, order_id, client_order_id });
         }
         self

@@ -1,9 +1,14 @@
 //! Live trading at awkward moments: what an owner, a slow replica or an impatient person may do in
 //! between.
 
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
 use crate::exchange::{Execute, Lag, Reply, Rule};
-use crate::support::clock::{DAY, HOUR};
+use crate::support::clock::{DAY, HOUR, SECOND};
 use crate::support::live::{Live, kind};
+use crate::support::table::decimal;
 
 /// An exit whose outcome a person must look at is no reason to sell again, nor a bug.
 #[test]
@@ -25,5 +30,32 @@ fn a_flatten_while_an_order_calls_for_a_person_is_76_and_orders_nothing() {
         assert_eq!(kind(&outcome), "halted");
         assert!(live.is_pending());
         assert_eq!(live.with(|world| world.posts()), posts + 1);
+    }
+}
+
+/// An order that ended with nothing may be among the open ones for a while, like one that was filled.
+#[test]
+fn an_expired_order_among_the_open_ones_is_no_alarm() {
+    for is_lost in [false, true] {
+        let live = Live::entry_ahead();
+        live.with(|world| world.symbol("ETHUSDT").depth = vec![decimal("0.1")]);
+        if is_lost {
+            live.exchange.fault(Rule::order(Execute::Now, Reply::Close));
+        }
+        let _ = live.run().expect_exit(0).expect_json(&[("/action", json!("hold"))]);
+        live.exchange.fault(Rule::every(
+            "GET /api/v3/openOrders",
+            Reply::Alter(Arc::new(|orders: &mut Value| {
+                for order in orders.as_array_mut().into_iter().flatten() {
+                    order["status"] = json!("NEW");
+                }
+            })),
+        ));
+        live.with(|world| world.lag.open_orders = Lag::Flapping(36 * SECOND));
+        for _ in 0..2 {
+            live.advance(10 * SECOND);
+            let _ =
+                live.run().expect_exit(0).expect_json(&[("/action", json!("already-processed"))]);
+        }
     }
 }
