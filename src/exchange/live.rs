@@ -382,8 +382,12 @@ impl Live {
                 Err(why) => open(why),
             };
         }
-        let is_listed = |trade: &Trade| sighted.clone().any(|it| it.order_id == trade.order_id);
-        if let Some(trade) = trades.iter().find(|trade| !is_listed(trade)) {
+        // An order that was there before ours may be too old to be listed, and still be filled.
+        let is_known = |trade: &Trade| {
+            Some(trade.order_id) <= intent.newest_order
+                || sighted.clone().any(|it| it.order_id == trade.order_id)
+        };
+        if let Some(trade) = trades.iter().find(|trade| !is_known(trade)) {
             return open(format!(
                 "{why}, but a trade of {} {symbol} belongs to no order that is shown",
                 trade.fill.quantity

@@ -59,3 +59,32 @@ fn an_expired_order_among_the_open_ones_is_no_alarm() {
         }
     }
 }
+
+/// A trade of an order that is older than ours is not ours, whether that order is shown or not.
+#[test]
+fn an_old_order_of_the_owner_that_is_filled_meanwhile_keeps_no_order_open() {
+    let live = Live::new();
+    live.expect_hold();
+    // It rests while others come and go.
+    live.with(|world| world.foreign_order("ETHUSDT", true, "0.1"));
+    let old = live.with(|world| world.orders[0].order_id);
+    live.with(|world| world.foreign_order("ETHUSDT", true, "0.1"));
+    for _ in 0..3 {
+        live.next_candle("20");
+        live.expect_hold();
+    }
+    live.next_candle("21");
+    live.exchange.fault(Rule::order(Execute::Never, Reply::Close));
+    let _ = live.run().expect_exit(75);
+    live.with(|world| world.foreign_order("ETHUSDT", true, "0.1"));
+    live.with(|world| {
+        let last = world.orders.pop().expect("it was just made");
+        for trade in &mut world.trades {
+            if trade.order_id == last.order_id {
+                trade.order_id = old;
+            }
+        }
+    });
+    assert_eq!(live.settle(2), 1);
+    assert_eq!(live.status()["state"], "NONE");
+}
