@@ -50,7 +50,8 @@ pub struct Live {
 #[derive(Debug, Clone)]
 struct Shown {
     account: Account,
-    tickers: [BookTicker; 2],
+    /// Of a symbol that nobody quotes, the failure: the other one is traded all the same.
+    tickers: [Result<BookTicker, Failure>; 2],
     rules: [SymbolRules; 2],
 }
 
@@ -137,9 +138,10 @@ impl Exchange for Live {
     ) -> Result<(Touch, Timestamp), Failure> {
         let shown = self.look(outside)?;
         let of = usize::from(leg == Leg::Denominator);
+        let ticker = shown.tickers[of].as_ref().map_err(Clone::clone)?;
         let price = match side {
-            Side::Buy => shown.tickers[of].ask,
-            Side::Sell => shown.tickers[of].bid,
+            Side::Buy => ticker.ask,
+            Side::Sell => ticker.bid,
         };
         Ok((Touch { price, rules: shown.rules[of].clone() }, shown.account.at))
     }
@@ -545,6 +547,7 @@ impl Live {
             [leg(Leg::Numerator, open_n, orders_n)?, leg(Leg::Denominator, open_d, orders_d)?];
         let symbols = Leg::BOTH.map(|leg| self.symbol(leg));
         let tickers = self.read(super::wire::book_tickers(&tickers.body, &symbols))?;
+        let tickers = tickers.map(|ticker| self.read(ticker));
         let rules = self.binance.read_rules(&rules.body, &symbols, self.kind)?;
         let free_quote = amount(quote.free)?;
         let (uid, can_trade) = (answer.uid, answer.can_trade);

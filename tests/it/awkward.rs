@@ -88,3 +88,31 @@ fn an_old_order_of_the_owner_that_is_filled_meanwhile_keeps_no_order_open() {
     assert_eq!(live.settle(2), 1);
     assert_eq!(live.status()["state"], "NONE");
 }
+
+/// The other leg is no longer traded: what is held can be sold all the same.
+#[test]
+fn what_is_held_is_sold_although_nobody_quotes_the_other_leg() {
+    let live = Live::entry_ahead();
+    let _ = live.run().expect_exit(0).expect_json(&[("/action", json!("buy"))]);
+    live.with(|world| {
+        world.close_market("BTCUSDT", "BREAK");
+        world.symbol("BTCUSDT").touch = Some((decimal("0"), decimal("0")));
+    });
+    let _ = live
+        .command(&["flatten", "--yes", "--json"])
+        .expect_exit(0)
+        .expect_json(&[("/action", json!("sell")), ("/to", json!("NONE"))]);
+    live.check();
+}
+
+/// Nor does it keep a lost order open.
+#[test]
+fn a_lost_order_is_settled_although_nobody_quotes_the_other_leg() {
+    let live = Live::entry_ahead();
+    live.exchange.fault(Rule::order(Execute::Never, Reply::Close));
+    let _ = live.run().expect_exit(75);
+    live.with(|world| world.symbol("BTCUSDT").touch = Some((decimal("0"), decimal("0"))));
+    live.pass_the_bound();
+    let _ = live.run().expect_one_of(&[0, 69]);
+    assert!(!live.is_pending());
+}

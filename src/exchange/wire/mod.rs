@@ -135,16 +135,19 @@ pub(crate) fn book_ticker(body: &[u8], symbol: &str) -> Result<BookTicker, Strin
     ticker(&answer)
 }
 
-/// The answer to `GET /api/v3/ticker/bookTicker` for both `symbols`, in their order.
-pub(crate) fn book_tickers(body: &[u8], symbols: &[String; 2]) -> Result<[BookTicker; 2], String> {
+/// The answer to `GET /api/v3/ticker/bookTicker` for both `symbols`, in their order. The inner error
+/// is why one of them has no price: nobody may quote a symbol that is not traded any more.
+pub(crate) fn book_tickers(
+    body: &[u8],
+    symbols: &[String; 2],
+) -> Result<[Result<BookTicker, String>; 2], String> {
     let answers: Vec<TickerJson> =
         serde_json::from_slice(body).map_err(|error| format!("no book tickers: {error}"))?;
     let of = |symbol: &String| {
         let answer = answers.iter().find(|answer| answer.symbol == *symbol);
         ticker(answer.ok_or_else(|| format!("no book ticker for {symbol}"))?)
     };
-    let [numerator, denominator] = symbols;
-    Ok([of(numerator)?, of(denominator)?])
+    Ok(symbols.each_ref().map(of))
 }
 
 fn ticker(answer: &TickerJson) -> Result<BookTicker, String> {
