@@ -5,6 +5,7 @@
 //! In the end the book must be the state's.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -36,32 +37,23 @@ use crate::world;
 pub fn audit(disk: &dyn Disk, config: &Config) -> Result<Answer, Failure> {
     let folder = world::folder(config)?;
     // Without the look at the journal's end: the first line that doesn't fit is to be named.
-    let Some(state) = store::peek_alone(disk, &folder)? else {
+    let Some(mut state) = store::peek_alone(disk, &folder)? else {
         world::peek(disk, config)?;
         let text = "there is no journal yet".to_owned();
         return Ok(Answer { text, json: json!({ "mode": config.mode.name(), "records": 0 }) });
     };
     world::check_identity(&state, config)?;
-    recompute(disk, config, &state).or_else(|failure| {
-        // A run may have committed in between, and then state and journal don't fit.
+    let (audit, records) = loop {
+        let failure = match recompute(disk, config, &folder, &state) {
+            Ok(done) => break done,
+            Err(failure) => failure,
+        };
+        // A run may commit in between, and then the journal goes on beyond the state that was read.
         match store::peek_alone(disk, &folder)? {
-            Some(newer) if newer.number() > state.number() => recompute(disk, config, &newer),
-            _ => Err(failure),
+            Some(newer) if newer.number() > state.number() => state = newer,
+            Some(_) | None => return Err(failure),
         }
-    })
-}
-
-fn recompute(disk: &dyn Disk, config: &Config, state: &State) -> Result<Answer, Failure> {
-    let folder = world::folder(config)?;
-    let mut audit =
-        Audit { config: config.clone(), book: None, sent: None, counts: BTreeMap::new() };
-    let records = store::walk(disk, &folder, state, |record| audit.record(record))?;
-    audit.compare(state).map_err(|why| {
-        Failure::untrusted(
-            format!("the journal of {records} records does not lead to the state: {why}"),
-            "one of the two was changed; put both back from one backup",
-        )
-    })?;
+    };
     let kinds: Vec<String> =
         audit.counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     let text = format!(
@@ -71,6 +63,27 @@ fn recompute(disk: &dyn Disk, config: &Config, state: &State) -> Result<Answer, 
     );
     let json = json!({ "mode": config.mode.name(), "records": records, "kinds": audit.counts });
     Ok(Answer { text, json })
+}
+
+/// Walks the journal up to this state.
+///
+/// **Errors**: the first record that does not fit, or the book that they lead to.
+fn recompute(
+    disk: &dyn Disk,
+    config: &Config,
+    folder: &Path,
+    state: &State,
+) -> Result<(Audit, u64), Failure> {
+    let mut audit =
+        Audit { config: config.clone(), book: None, sent: None, counts: BTreeMap::new() };
+    let records = store::walk(disk, folder, state, |record| audit.record(record))?;
+    audit.compare(state).map_err(|why| {
+        Failure::untrusted(
+            format!("the journal of {records} records does not lead to the state: {why}"),
+            "one of the two was changed; put both back from one backup",
+        )
+    })?;
+    Ok((audit, records))
 }
 
 /// The book as far as the records were read.
@@ -120,7 +133,8 @@ impl Audit {
             "new-book" => Book {
                 last_candle: Some(self.config.rules.interval.newest_closed(time(record, "at")?)),
                 halt: None,
-                ..before
+                // A halt may have been recorded before, when it had no account yet.
+                ..with_account(before, record)
             },
             other => return Err(format!("a record of the kind `{other}` is not known")),
         };

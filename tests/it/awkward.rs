@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::exchange::{Execute, Lag, Reply, Rule};
 use crate::support::clock::{DAY, HOUR, SECOND};
 use crate::support::live::{Live, kind};
+use crate::support::run::Run;
 use crate::support::table::decimal;
 
 /// An exit whose outcome a person must look at is no reason to sell again, nor a bug.
@@ -89,6 +90,33 @@ fn an_old_order_of_the_owner_that_is_filled_meanwhile_keeps_no_order_open() {
     assert_eq!(live.status()["state"], "NONE");
 }
 
+#[test]
+fn a_new_book_after_a_halt_is_recomputed() {
+    let live = Live::entry_ahead();
+    let second = live.other_state();
+    let _ = live.run().expect_exit(0).expect_json(&[("/action", json!("buy"))]);
+    let _ = live.command_at(&second, &["halt", "first look"]).expect_exit(0);
+    let _ = live.command_at(&second, &["resume", "--new-book"]).expect_exit(0);
+    let _ = live.command_at(&second, &["audit"]).expect_exit(0);
+    live.next_candle("10");
+    let _ = live.command_at(&second, &["--json"]).expect_exit(0);
+    let _ = live.command_at(&second, &["audit"]).expect_exit(0);
+}
+
+#[test]
+fn a_halt_before_the_first_start_is_recomputed() {
+    let live = Live::new();
+    let _ = live.command(&["halt", "first look"]).expect_exit(0);
+    let _ = live.command(&["audit"]).expect_exit(0);
+    let _ = live.command(&["flatten", "--yes"]).expect_exit(0);
+    let _ = live.command(&["resume"]).expect_exit(0);
+    let _ = live.command(&["audit"]).expect_exit(0);
+    live.expect_hold();
+    live.next_candle("21");
+    let _ = live.run().expect_exit(0).expect_json(&[("/action", json!("buy"))]);
+    let _ = live.command(&["audit"]).expect_exit(0);
+}
+
 /// The other leg is no longer traded: what is held can be sold all the same.
 #[test]
 fn what_is_held_is_sold_although_nobody_quotes_the_other_leg() {
@@ -115,4 +143,25 @@ fn a_lost_order_is_settled_although_nobody_quotes_the_other_leg() {
     live.pass_the_bound();
     let _ = live.run().expect_one_of(&[0, 69]);
     assert!(!live.is_pending());
+}
+
+/// A run may commit while the journal is walked.
+#[test]
+fn a_journal_that_grows_is_recomputed_all_the_same() {
+    let home = tempfile::tempdir().expect("a folder");
+    let state = home.path().join("state");
+    let run = || {
+        Run::bare(home.path()).args(["--candles", "demo", "--json"]).state_dir(&state).unchecked()
+    };
+    let _ = run().expect_exit(0);
+    std::thread::scope(|scope| {
+        let runs = scope.spawn(|| {
+            for _ in 0..150 {
+                let _ = run().expect_exit(0);
+            }
+        });
+        while !runs.is_finished() {
+            let _ = run().args(["audit"]).expect_exit(0);
+        }
+    });
 }
