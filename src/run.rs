@@ -16,7 +16,7 @@ use crate::trading::candle::{Distrust, Legs};
 use crate::trading::fill::{self, Funds, Planned, Step};
 use crate::trading::ledger::{Intent, Ledger};
 use crate::trading::machine::{self, Decision, Transition};
-use crate::trading::market::Side;
+use crate::trading::market::{Leg, Side};
 use crate::trading::money::{Amount, Overflow};
 use crate::trading::order::{self, Ordered, Outcome, Purpose, Touch};
 use crate::trading::settlement::Settled;
@@ -665,6 +665,12 @@ fn settled_book(
     let (ordered, touch, today) = (&intent.ordered, &intent.touch, settled.at.day());
     let (candle, outcome) = (intent.candle, &settled.outcome);
     let mut book = fill::settle(book.clone(), ordered, candle, outcome, touch, today)?;
+    if let Outcome::Executed(execution) = outcome {
+        for leg in Leg::BOTH.into_iter().filter(|leg| *leg != ordered.leg) {
+            let fee = execution.fees.other.get(config.pair.asset(leg));
+            book = book.without_dust(leg, fee.copied().unwrap_or_default());
+        }
+    }
     let done = match outcome {
         Outcome::Executed(execution) => Some(execution),
         Outcome::Expired => None,

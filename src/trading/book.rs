@@ -311,6 +311,14 @@ impl Book {
         Ok(self)
     }
 
+    /// The book after a fee was paid in the coin of a leg that was not traded. The exchange takes it
+    /// from whatever there is of that coin, and there may be nothing but what was left as dust.
+    #[must_use]
+    pub fn without_dust(mut self, leg: Leg, fee: Quantity) -> Self {
+        self.dust = self.dust.with(leg, self.dust.of(leg).minus(fee).unwrap_or_default());
+        self
+    }
+
     /// The book when what is held is too small to be sold: it becomes dust, the round trip is over.
     pub fn written_off(self, cools: bool, today: Timestamp) -> Result<Self, Overflow> {
         let Some(holding) = self.position.holding().cloned() else {

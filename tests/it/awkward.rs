@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::exchange::{Execute, Lag, Reply, Rule};
+use crate::exchange::{Execute, FeeAsset, Lag, Reply, Rule, Setup};
 use crate::support::clock::{DAY, HOUR, SECOND};
 use crate::support::live::{Live, kind};
 use crate::support::run::Run;
@@ -143,6 +143,41 @@ fn a_lost_order_is_settled_although_nobody_quotes_the_other_leg() {
     live.pass_the_bound();
     let _ = live.run().expect_one_of(&[0, 69]);
     assert!(!live.is_pending());
+}
+
+/// A fee that is paid with the other leg's coin is paid out of its dust, where there is nothing else.
+#[test]
+fn fees_in_the_other_legs_coin_do_not_halt() {
+    let balances = vec![("USDT", "1000"), ("ETH", "2"), ("BTC", "0"), ("BNB", "0")];
+    let live = Live::upon(Setup { balances, ..Setup::default() });
+    let copy = || {
+        live.with(|world| {
+            let candles = world.symbol("BTCUSDT").candles.clone();
+            world.symbol("BNBUSDT").candles = candles;
+        });
+    };
+    let run = || live.run().env("SYMBOL_BASE", "BNB/USDT");
+    copy();
+    live.with(|world| world.symbol("BNBUSDT").filters.step = decimal("0.00001"));
+    let _ = run().expect_exit(0);
+    live.next_candle("19");
+    copy();
+    // So little is there to be bought that it can't be sold again: dust.
+    live.with(|world| world.symbol("BNBUSDT").depth = vec![decimal("4")]);
+    let _ = run().expect_exit(0).expect_json(&[("/action", json!("buy"))]);
+    live.next_candle("40");
+    copy();
+    let _ = run().expect_exit(0);
+    assert_eq!(
+        live.command(&["status", "--json"]).env("SYMBOL_BASE", "BNB/USDT").expect_exit(0).json()["state"],
+        "NONE"
+    );
+    live.with(|world| world.fee_asset = FeeAsset::Bnb);
+    for spread in ["20", "40", "80", "20", "20", "60"] {
+        live.next_candle(spread);
+        copy();
+        let _ = run().expect_exit(0);
+    }
 }
 
 /// A run may commit while the journal is walked.
