@@ -2,8 +2,8 @@
 //!
 //! The exchange is asked, but what it shows may be old: an order shows up late in one place and
 //! early in another. So an order of ours that the book doesn't know is a disagreement, and so is
-//! less than the book says, unless the account still shows exactly what it held before our last
-//! order. More than the book says is the owner's own and no business of ours.
+//! less than the book says, unless our last order is so young that the account may not show it yet.
+//! More than the book says is the owner's own and no business of ours.
 
 use super::book::Book;
 use super::ledger::{Balances, KnownOrder, Ledger};
@@ -127,7 +127,12 @@ pub fn compare(
         );
         return Ok(Standing::Disagrees { why, unexplained });
     }
-    if lags(ledger, account, settle_seconds) {
+    let recent = ledger
+        .last
+        .as_ref()
+        .filter(|last| account.at.millis_since(last.at) < i64::from(settle_seconds) * 1000);
+    // The base asset alone: of the quote asset an owner may have moved some before the order.
+    if recent.is_some_and(|last| account.leg(last.leg).total.base == last.before.base) {
         return Ok(Standing::Lags);
     }
     for (leg, step) in Leg::BOTH.into_iter().zip(steps) {
@@ -139,6 +144,10 @@ pub fn compare(
         let free = account.leg(leg).free;
         let missing = booked.minus(free).unwrap_or_default();
         if missing.value() > step.value() {
+            if recent.is_some() {
+                // What is shown may be of before our last orders, and with what the owner did then.
+                return Ok(Standing::Lags);
+            }
             let asset = pair.asset(leg);
             let why = format!(
                 "the account has {free} {asset} free, the book says {booked} {asset}: \
@@ -187,14 +196,6 @@ fn knows(ledger: &Ledger, order: &OrderSeen) -> bool {
     };
     pending.is_some_and(|intent| intent.client_order_id == order.client_order_id)
         || ledger.known.iter().any(same)
-}
-
-/// Whether the account still shows exactly what it held before our last order, and may do so.
-fn lags(ledger: &Ledger, account: &Account, settle_seconds: u32) -> bool {
-    ledger.last.as_ref().is_some_and(|last| {
-        let age = account.at.millis_since(last.at);
-        age < i64::from(settle_seconds) * 1000 && account.leg(last.leg).total == last.before
-    })
 }
 
 const SCAN_AGAIN_MILLIS: i64 = 60 * 60 * 1000;

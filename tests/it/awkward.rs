@@ -180,6 +180,26 @@ fn fees_in_the_other_legs_coin_do_not_halt() {
     }
 }
 
+/// The account shows a deposit of minutes ago, and not yet the order of a moment ago.
+#[test]
+fn a_deposit_before_the_last_order_is_no_alarm_while_the_account_is_old() {
+    let balances = vec![("USDT", "1000"), ("BTC", "0"), ("ETH", "0"), ("BNB", "0")];
+    let live = Live::upon(Setup { balances, ..Setup::default() });
+    live.expect_hold();
+    live.next_candle("21");
+    live.with(|world| {
+        world.lag.account = Lag::Millis(40 * SECOND);
+        world.deposit("USDT", "5");
+    });
+    live.advance(10 * SECOND);
+    let _ = live.run().expect_exit(0).expect_json(&[("/action", json!("buy"))]);
+    live.advance(35 * SECOND);
+    let _ = live.run().expect_exit(0).expect_json(&[("/action", json!("already-processed"))]);
+    live.with(|world| world.lag.account = Lag::None);
+    live.next_candle("19");
+    let _ = live.run().expect_exit(0).expect_json(&[("/action", json!("sell"))]);
+}
+
 /// A run may commit while the journal is walked.
 #[test]
 fn a_journal_that_grows_is_recomputed_all_the_same() {
