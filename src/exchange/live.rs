@@ -372,7 +372,7 @@ impl Live {
         let since = intent.timestamp.as_millis().saturating_sub(1000);
         let query = Query::new().with("symbol", &symbol).with("startTime", since);
         let told =
-            self.ask_one(Question::signed(TRADES_PATH, query.with("limit", 1000)), outside)?;
+            self.ask_one(Question::signed(TRADES_PATH, query.with("limit", MOST_TRADES)), outside)?;
         let trades = self.read_trades(told, &symbol)?;
 
         let shown = self.account(outside)?.leg(leg).clone();
@@ -446,7 +446,9 @@ impl Live {
         outside: &mut Outside,
     ) -> Result<Vec<Fill>, Failure> {
         let symbol = self.symbol(intent.ordered.leg);
+        // Left unsaid it is 500: their sum would not be the order's, today or ever.
         let query = Query::new().with("symbol", &symbol).with("orderId", order_id);
+        let query = query.with("limit", MOST_TRADES);
         let told = self.ask_one(Question::signed(TRADES_PATH, query), outside)?;
         let trades = self.read_trades(told, &symbol)?;
         let side = intent.ordered.plan.side;
@@ -780,6 +782,8 @@ const ARCHIVED: i64 = -2026;
 /// The most that one page of orders has.
 const MOST_ORDERS: usize = 1000;
 const MOST_PAGES: usize = 5;
+/// The most that one page of trades has.
+const MOST_TRADES: usize = 1000;
 
 /// How often an order is asked for before the run ends.
 const ASKED: u32 = 3;

@@ -220,3 +220,15 @@ fn a_journal_that_grows_is_recomputed_all_the_same() {
         }
     });
 }
+
+/// An order that took hundreds of others, and whose answer was lost.
+#[test]
+fn an_order_of_many_fills_is_settled_by_all_of_them() {
+    let live = Live::entry_ahead();
+    live.with(|world| world.symbol("ETHUSDT").depth = vec![decimal("1.2"); 900]);
+    live.exchange.fault(Rule::order(Execute::Now, Reply::Close));
+    let run = live.run().env("TRADE_AMOUNT_USDT", "900").expect_exit(0);
+    let _ = run.expect_json(&[("/action", json!("buy"))]);
+    assert!(live.with(|world| world.trades.len()) > 500);
+    live.check();
+}
