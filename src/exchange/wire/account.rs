@@ -270,11 +270,11 @@ fn order_answer(json: OrderJson) -> Result<OrderAnswer, String> {
     let fills = json.fills.map(|fills| fills.into_iter().map(fill).collect::<Result<_, String>>());
     Ok(OrderAnswer {
         order: OrderSeen {
-            symbol: shortened(&json.symbol),
+            symbol: plain("symbol", &json.symbol)?,
             order_id: json.order_id,
-            client_order_id: shortened(&json.client_order_id),
+            client_order_id: plain("clientOrderId", &json.client_order_id)?,
             side,
-            kind: shortened(&json.kind),
+            kind: plain("type", &json.kind)?,
             status,
             quantity: quantity("origQty", &json.orig_qty)?,
             quote_amount: match &json.orig_quote_order_qty {
@@ -306,6 +306,12 @@ fn amount(name: &str, text: &str) -> Result<Amount, String> {
 
 fn asset(code: &str) -> Result<Asset, String> {
     Asset::new(code).ok_or_else(|| format!("`{}` is no asset", shortened(code)))
+}
+
+/// What is compared with ours: as it stands there, so it must be such as can be shown.
+fn plain(name: &str, text: &str) -> Result<String, String> {
+    let shown = shortened(text);
+    if shown == text { Ok(shown) } else { Err(format!("an order's `{name}` is like `{shown}`")) }
 }
 
 /// What a stranger wrote, short enough and plain enough to be shown.
