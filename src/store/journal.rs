@@ -37,9 +37,10 @@ impl Line {
         Self { seq, prev: prev.to_owned(), hash, record }
     }
 
-    /// Whether the hash is the line's own.
+    /// Whether the hash is the line's own, and the line is one.
     pub(crate) fn is_sound(&self) -> bool {
-        self.hash == hash(self.seq, &self.prev, self.record.get())
+        let record = self.record.get();
+        self.hash == hash(self.seq, &self.prev, record) && !record.contains('\n')
     }
 
     /// As it stands in the file, line feed included.
