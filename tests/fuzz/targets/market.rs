@@ -16,14 +16,15 @@ use reqwest::Url;
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-use super::world::{Memory, Said, assert_plain, exact, http, is_about, json_of, now, pair};
+use super::world::{
+    Memory, Said, assert_plain, exact, http, is_about, is_object, json_of, now, pair,
+};
 
 const FOLDER: &str = "/fuzz/paper";
 
 /// The answer to the question for candles, and to the one for the best price.
 pub(crate) fn klines(bytes: &[u8]) {
-    candles(bytes);
-    best_price(bytes);
+    if is_object(bytes) { best_price(bytes) } else { candles(bytes) }
 }
 
 fn candles(bytes: &[u8]) {

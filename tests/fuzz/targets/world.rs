@@ -67,6 +67,12 @@ pub(crate) fn json_of(bytes: &[u8]) -> Option<Value> {
     serde_json::from_str(&String::from_utf8_lossy(bytes)).ok()
 }
 
+/// Whether it can be an object at all. Each question is answered with either objects or lists, and
+/// what is neither is tried as a list.
+pub(crate) fn is_object(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_start().starts_with(b"{")
+}
+
 /// A small number that depends on every byte: where a target has a choice to make.
 pub(crate) fn choice(bytes: &[u8]) -> usize {
     let mixed = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -280,7 +286,7 @@ fn honest(request: &Request) -> Said {
     let (path, query) = (request.url.path(), request.url.query().unwrap_or_default());
     let body: &[u8] = match path.rsplit('/').next().expect("a last part") {
         "account" => include_bytes!("../../corpus/account/documented-account"),
-        "exchangeInfo" => include_bytes!("../../corpus/rules/documented"),
+        "exchangeInfo" => RULES,
         "klines" if query.contains("ETHUSDT") => ETH_KLINES,
         "klines" => include_bytes!("../../corpus/klines/documented"),
         "bookTicker" if query.contains("symbols=") => {
@@ -310,6 +316,14 @@ const ETH_KLINES: &[u8] = br#"[
  [1784538000000,"3190","3201","3189","3195.5","512",1784541599999,"1","9","1","1","0"],
  [1784541600000,"3195.5","3200","3190","3190.01","478",1784545199999,"1","9","1","1","0"],
  [1784545200000,"3190.01","3199.9","3190","3199.9","1.2",1784548799999,"1","9","1","1","0"]]"#;
+/// Short: nearly every target asks for it.
+const RULES: &[u8] = br#"{"symbols":[
+ {"symbol":"BTCUSDT","status":"TRADING","filters":[
+  {"filterType":"LOT_SIZE","minQty":"0.00001","maxQty":"9000","stepSize":"0.00001"},
+  {"filterType":"NOTIONAL","minNotional":"5","applyMinToMarket":true}]},
+ {"symbol":"ETHUSDT","status":"TRADING","filters":[
+  {"filterType":"LOT_SIZE","minQty":"0.0001","maxQty":"9000","stepSize":"0.0001"},
+  {"filterType":"NOTIONAL","minNotional":"5","applyMinToMarket":true}]}]}"#;
 const ETH_TICKER: &[u8] = br#"{"symbol":"ETHUSDT","bidPrice":"3199.89000000","bidQty":"12.4",
     "askPrice":"3199.90000000","askQty":"0.02"}"#;
 const RESTRICTIONS: &[u8] = br#"{"ipRestrict":true,"enableReading":true,"enableWithdrawals":false,
