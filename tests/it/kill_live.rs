@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -67,6 +68,17 @@ fn live_of_sixteen_starts_at_once_one_orders_and_the_others_try_later() {
     assert_eq!(codes, expected);
     assert_eq!(live.with(|world| world.posts()), 1);
     live.check();
+}
+
+#[test]
+fn live_a_power_loss_on_a_real_file_system_is_made_good() {
+    lose_power(8);
+}
+
+#[test]
+#[ignore = "takes a quarter of an hour; tests/assurance runs it"]
+fn live_a_power_loss_at_every_system_call_is_made_good_in_full() {
+    lose_power(1_200);
 }
 
 /// What the run that is disturbed is about to do.
@@ -146,8 +158,28 @@ impl Scene {
     fn begin(&self) {
         self.live.with(|world| world.clone_from(&self.world));
         self.live.go_back_to(&self.moment);
-        let _ = fs::remove_dir_all(self.live.state());
+        let state = self.live.state();
+        // A link, where a power loss was tried.
+        let _ = fs::remove_file(&state).or_else(|_| fs::remove_dir_all(&state));
         copy_folder(&self.kept, &self.live.state());
+    }
+
+    /// Kills a run before a call on a disk of its own, and goes on from what had reached that.
+    fn power_lost(&self, call: &Call, more: &str, what: &str) {
+        self.begin();
+        let home = tempfile::tempdir().expect("a folder");
+        let disk = Mounted::new(home.path()).expect("it could be mounted before");
+        let (state, inside) = (self.live.state(), disk.place.join("state"));
+        copy_folder(&state, &inside);
+        fs::remove_dir_all(&state).expect("it is ours");
+        // The program follows a link to its state directory, as systemd hands one out.
+        std::os::unix::fs::symlink(&inside, &state).expect("a link");
+        assert!(command("sync", &["-f", &inside.to_string_lossy()]), "what was before is durable");
+        let kill = format!("{more} -e inject={}:signal=KILL:when={}", call.name, call.nth);
+        let _ = self.traced(&call.name, &[], &kill).start().wait();
+        assert!(disk.lose_power(), "the image can be mounted again");
+        self.settles(what);
+        fs::remove_file(&state).expect("the link");
     }
 
     fn is_fresh(&self) -> bool {
@@ -267,6 +299,101 @@ fn kill(most: usize, stride: usize) {
         reached.iter().filter(|killed| **killed > 0).count() >= least,
         "few places are reached"
     );
+}
+
+/// The state lies on an ext4 of its own, which writes nothing by itself for five minutes. A run is killed, and what had
+/// reached the disk by then is all that the next run finds. Without fsync the same must lose something.
+fn lose_power(images: usize) {
+    if !tracing_works() || !mounting_works() {
+        return;
+    }
+    let begin = clock::instant();
+    let kinds = [Kind::Entry, Kind::Exit, Kind::SettleFound, Kind::Part];
+    let all = |names| -> Vec<(Kind, Call)> {
+        let of =
+            |kind: Kind| Scene::new(kind).calls(names).into_iter().map(move |call| (kind, call));
+        kinds.into_iter().flat_map(of).collect()
+    };
+    let cases = all(CHANGING);
+    let rounds = images.div_ceil(cases.len()).max(1);
+    let cases: Vec<(Kind, Call)> = (0..rounds).flat_map(|_| share(&cases, images)).collect();
+    in_parallel(&cases, |scene, call| {
+        scene.power_lost(call, "", &format!("the power went before {call}"));
+    });
+    // The control: an order that was acknowledged, by a run whose syncs did nothing.
+    let deaf = "-e trace=fsync,fdatasync -e inject=fsync,fdatasync:retval=0";
+    let after: Vec<(Kind, Call)> = all("recvfrom")
+        .into_iter()
+        .rev()
+        .filter(|(kind, _)| *kind == Kind::Entry)
+        .take(6)
+        .collect();
+    let lost = in_parallel(&after, |scene, call| {
+        let scene = AssertUnwindSafe(scene);
+        catch_unwind(move || scene.power_lost(call, deaf, "without fsync")).is_err()
+    });
+    let lost = lost.into_iter().filter(|lost| *lost).count();
+    println!(
+        "figures: power-loss-ext4 images={} violations=0 control-images={} control-lost={lost} seconds={}",
+        cases.len(),
+        after.len(),
+        begin.elapsed().as_secs()
+    );
+    assert!(lost > 0, "without fsync nothing was lost: this test can see nothing");
+}
+
+/// Whether an ext4 can be made and mounted here; says so where not.
+fn mounting_works() -> bool {
+    let folder = tempfile::tempdir().expect("a folder");
+    let works = Mounted::new(folder.path()).is_some();
+    if !works {
+        println!("skipped, because no ext4 can be mounted here");
+    }
+    works
+}
+
+/// An ext4 in a file, mounted.
+struct Mounted {
+    image: PathBuf,
+    place: PathBuf,
+}
+
+impl Mounted {
+    /// A new one, below a folder.
+    fn new(folder: &Path) -> Option<Self> {
+        let (image, place) = (folder.join("image"), folder.join("mounted"));
+        let file = fs::File::create(&image).expect("a file");
+        file.set_len(16 << 20).expect("room");
+        let made = command("mkfs.ext4", &["-q", "-F", &image.to_string_lossy()]);
+        fs::create_dir_all(&place).expect("a folder");
+        (made && mount(&image, &place)).then_some(Self { image, place })
+    }
+
+    /// The power goes: what is in the image now is all that there is.
+    fn lose_power(&self) -> bool {
+        let after = self.image.with_extension("after");
+        command("cp", &[&self.image.to_string_lossy(), &after.to_string_lossy()])
+            && command("umount", &[&self.place.to_string_lossy()])
+            && fs::rename(&after, &self.image).is_ok()
+            && mount(&self.image, &self.place)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        command("umount", &["-l", &self.place.to_string_lossy()]);
+    }
+}
+
+fn mount(image: &Path, place: &Path) -> bool {
+    let options = "loop,commit=300,noatime";
+    command("mount", &["-o", options, &image.to_string_lossy(), &place.to_string_lossy()])
+}
+
+fn command(name: &str, arguments: &[&str]) -> bool {
+    let arguments = arguments.iter().filter(|argument| !argument.is_empty());
+    let done = Command::new(name).args(arguments).stdin(Stdio::null()).output();
+    done.is_ok_and(|output| output.status.success())
 }
 
 /// Each call says that it failed, this one only, or from this one on.

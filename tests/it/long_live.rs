@@ -32,14 +32,20 @@ fn long_live_in_short_every_coin_is_accounted_for_in_any_weather() {
 #[test]
 #[ignore = "takes some minutes; .ci/run runs it"]
 fn long_live_every_coin_is_accounted_for_in_any_weather() {
-    survive(&ask_for_seeds(), 4);
+    survive(&ask_for_seeds(500), 4);
+}
+
+#[test]
+#[ignore = "takes ten minutes; tests/assurance runs it"]
+fn long_live_ten_thousand_candles_in_full() {
+    survive(&ask_for_seeds(1250), 4);
 }
 
 /// Seeds and how many candles each lasts; `LONG_LIVE=SEED:CANDLES,...` names others.
 #[allow(clippy::disallowed_methods, reason = "how a person repeats one seed")]
-fn ask_for_seeds() -> Vec<(u64, usize)> {
+fn ask_for_seeds(candles: usize) -> Vec<(u64, usize)> {
     let Ok(wanted) = std::env::var("LONG_LIVE") else {
-        return (1..=8).map(|seed| (seed, 1250)).collect();
+        return (1..=8).map(|seed| (seed, candles)).collect();
     };
     let number = |text: &str| text.parse::<u64>().expect("LONG_LIVE=SEED:CANDLES,...");
     let one = |text: &str| {
