@@ -750,6 +750,24 @@ proptest! {
     }
 
     #[test]
+    fn the_spread_is_the_numerators_close_by_the_denominators(scene in scene()) {
+        let alone = scene.alone();
+        let reading = scene_reading(&alone, &alone.legs().expect("in order"));
+        let ratios: Vec<f64> = alone
+            .closes
+            .iter()
+            .map(|closes| {
+                let [n, d] = closes.map(|cents| f64::from(i32::try_from(cents).expect("small")));
+                n / d
+            })
+            .collect();
+        let mean = ratios.iter().sum::<f64>() / f64::from(u32::try_from(ratios.len()).expect("few"));
+        let is_near = |found: f64, exact: f64| (found / exact - 1.0).abs() < 1e-12;
+        prop_assert!(is_near(reading.spread, ratios[ratios.len() - 1]), "{:?}", reading);
+        prop_assert!(is_near(reading.mean, mean), "{:?} for {}", reading, mean);
+    }
+
+    #[test]
     fn every_candle_since_the_last_run_is_looked_at_with_its_own_window(
         scene in scene(),
         since in any::<prop::sample::Index>(),
