@@ -10,9 +10,8 @@ use super::sign::{self, Refusal, refuse};
 use super::world::{Asked, World};
 
 /// What a request weighs. **Source**: Binance Spot REST, the weights at each endpoint.
-pub(super) fn weight(asked: &Asked) -> u64 {
-    let parameters = sign::parameters(asked);
-    let value = |name: &str| sign::value(&parameters, name);
+pub(super) fn weight(asked: &Asked, parameters: &[(String, String)]) -> u64 {
+    let value = |name: &str| sign::value(parameters, name);
     let one_symbol = value("symbol").is_some();
     match (asked.method.as_str(), asked.path.as_str()) {
         (_, "/api/v3/myTrades") if value("orderId").is_some() => 5,
@@ -99,22 +98,32 @@ fn known(method: &str, path: &str) -> Option<(bool, &'static [&'static str])> {
     }
 }
 
-pub(super) fn answer(world: &mut World, asked: &Asked, execute: Execute) -> (u16, Value) {
+pub(super) fn answer(
+    world: &mut World,
+    asked: &Asked,
+    parameters: &[(String, String)],
+    execute: Execute,
+) -> (u16, Value) {
     let unit = asked.header("x-mbx-time-unit").map(str::to_ascii_lowercase);
     if unit.as_ref().is_some_and(|unit| !["microsecond", "millisecond"].contains(&unit.as_str())) {
         let msg = "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.";
         return (400, json!({ "code": -1194, "msg": msg }));
     }
-    let (status, mut body) = route(world, asked, execute).unwrap_or_else(|refusal| refusal);
+    let (status, mut body) =
+        route(world, asked, parameters, execute).unwrap_or_else(|refusal| refusal);
     if unit.is_some_and(|unit| unit == "microsecond") && asked.path.starts_with("/api/") {
         in_micros(&mut body);
     }
     (status, body)
 }
 
-fn route(world: &mut World, asked: &Asked, execute: Execute) -> Result<(u16, Value), Refusal> {
+fn route(
+    world: &mut World,
+    asked: &Asked,
+    parameters: &[(String, String)],
+    execute: Execute,
+) -> Result<(u16, Value), Refusal> {
     let path = asked.path.as_str();
-    let parameters = sign::parameters(asked);
     if path.starts_with("/api/") {
         let Some((is_signed, names)) = known(&asked.method, path) else { return nothing_there() };
         let security = ["recvWindow", "timestamp", "signature"];
@@ -122,7 +131,7 @@ fn route(world: &mut World, asked: &Asked, execute: Execute) -> Result<(u16, Val
         let read = parameters.iter().filter(|(name, _)| is_read(name)).count();
         if is_signed {
             let trades = path.starts_with("/api/v3/order") || path == "/api/v3/openOrders";
-            sign::check(world, asked, trades && asked.method != "GET")?;
+            sign::check(world, asked, parameters, trades && asked.method != "GET")?;
         }
         if read < parameters.len() {
             let sent = parameters.len();
@@ -131,7 +140,7 @@ fn route(world: &mut World, asked: &Asked, execute: Execute) -> Result<(u16, Val
             );
             return refuse(400, -1104, msg);
         }
-        let question = Question { parameters: &parameters };
+        let question = Question { parameters };
         let body = if is_signed {
             private(world, asked, &question, execute)
         } else {
@@ -142,12 +151,12 @@ fn route(world: &mut World, asked: &Asked, execute: Execute) -> Result<(u16, Val
     match path {
         "/sapi/v1/account/apiRestrictions" => {
             let Some(restrictions) = world.restrictions.clone() else { return nothing_there() };
-            sign::check(world, asked, false)?;
+            sign::check(world, asked, parameters, false)?;
             Ok((200, restrictions))
         }
         // Clients ask for these with the symbols; on this exchange there is no margin.
         "/sapi/v1/margin/allPairs" | "/sapi/v1/margin/isolated/allPairs" => {
-            sign::check(world, asked, false)?;
+            sign::check(world, asked, parameters, false)?;
             Ok((200, json!([])))
         }
         _ if path.starts_with("/bot") => telegram(world, asked),
@@ -224,7 +233,7 @@ fn public(world: &World, asked: &Asked, question: &Question<'_>) -> Result<Value
             }
             let from = question.number("startTime")?.unwrap_or(i64::MIN);
             let to = question.number("endTime")?.unwrap_or(i64::MAX);
-            Ok(json!(market.klines(now, from, to, question.limit()?)))
+            Ok(Value::Array(market.klines(now, from, to, question.limit()?)))
         }
         "ticker/bookTicker" => each(&|it| {
             let (bid, ask) = it.best(now);
@@ -277,7 +286,7 @@ fn exchange_info(world: &World, question: &Question<'_>, now: i64) -> Result<Val
         .filter(|symbol| wanted.is_none_or(|wanted| symbol.status == wanted))
         .map(Symbol::info)
         .collect();
-    Ok(json!({
+    let mut info = json!({
         "timezone": "UTC", "serverTime": now,
         "rateLimits": [
             { "rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": world.weight_limit },
@@ -285,8 +294,10 @@ fn exchange_info(world: &World, question: &Question<'_>, now: i64) -> Result<Val
             { "rateLimitType": "ORDERS", "interval": "DAY", "intervalNum": 1, "limit": world.order_limits[1] },
             { "rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": 300_000 },
         ],
-        "exchangeFilters": [], "symbols": infos,
-    }))
+        "exchangeFilters": [],
+    });
+    info["symbols"] = Value::Array(infos);
+    Ok(info)
 }
 
 fn telegram(world: &mut World, asked: &Asked) -> Result<(u16, Value), Refusal> {

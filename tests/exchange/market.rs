@@ -264,17 +264,19 @@ impl Symbol {
             );
         }
         filters.extend(self.more_filters.iter().cloned());
-        json!({
+        let mut info = json!({
             "symbol": self.code(), "status": self.status, "baseAsset": self.base, "baseAssetPrecision": 8,
             "quoteAsset": self.quote, "quotePrecision": 8, "quoteAssetPrecision": 8, "baseCommissionPrecision": 8,
             "quoteCommissionPrecision": 8, "orderTypes": self.order_types, "icebergAllowed": true, "ocoAllowed": true,
             "otoAllowed": true, "opoAllowed": true, "quoteOrderQtyMarketAllowed": self.quote_orders,
             "allowTrailingStop": true, "cancelReplaceAllowed": true, "amendAllowed": true,
             "pegInstructionsAllowed": true, "isSpotTradingAllowed": true, "isMarginTradingAllowed": false,
-            "filters": filters, "permissions": [], "permissionSets": [["SPOT"]],
+            "permissions": [], "permissionSets": [["SPOT"]],
             "defaultSelfTradePreventionMode": self.self_trade,
             "allowedSelfTradePreventionModes": SELF_TRADE,
-        })
+        });
+        info["filters"] = Value::Array(filters); // moved; in `json!` it would be written anew
+        info
     }
 }
 

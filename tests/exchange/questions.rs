@@ -191,13 +191,15 @@ pub(super) fn account(world: &World, asked: &Question<'_>) -> Value {
         .filter(|(_, balance)| !omits_zeros || !(balance.free + balance.locked).is_zero())
         .map(|(asset, balance)| json!({ "asset": asset, "free": eight(balance.free), "locked": eight(balance.locked) }))
         .collect();
-    json!({
+    let mut account = json!({
         "makerCommission": 10, "takerCommission": 10, "buyerCommission": 0, "sellerCommission": 0,
         "commissionRates": { "maker": rate, "taker": rate, "buyer": "0.00000000", "seller": "0.00000000" },
         "canTrade": world.can_trade, "canWithdraw": true, "canDeposit": true, "brokered": false,
         "requireSelfTradePrevention": false, "preventSor": false, "updateTime": stamp.at.max(0),
-        "accountType": "SPOT", "balances": listed, "permissions": ["SPOT"], "uid": world.uid,
-    })
+        "accountType": "SPOT", "permissions": ["SPOT"], "uid": world.uid,
+    });
+    account["balances"] = Value::Array(listed);
+    account
 }
 
 /// `GET /api/v3/account/commission`.

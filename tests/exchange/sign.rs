@@ -29,12 +29,16 @@ pub(super) fn parameters(asked: &Asked) -> Vec<(String, String)> {
 }
 
 /// Checks key, signature and both bounds of time, as the exchange does at receipt.
-pub(super) fn check(world: &World, asked: &Asked, needs_trade: bool) -> Result<(), Refusal> {
+pub(super) fn check(
+    world: &World,
+    asked: &Asked,
+    parameters: &[(String, String)],
+    needs_trade: bool,
+) -> Result<(), Refusal> {
     let Some(key) = asked.header("x-mbx-apikey").filter(|key| !key.is_empty()) else {
         return refuse(401, -2014, "API-key format invalid.");
     };
-    let parameters = parameters(asked);
-    let value = |name: &str| value(&parameters, name);
+    let value = |name: &str| value(parameters, name);
     let Some(signature) = value("signature") else { return missing("signature") };
     let may = if needs_trade { world.key_may_trade } else { world.key_may_read };
     if key != world.key || !world.key_is_good || !world.address_is_good || !may {

@@ -456,11 +456,12 @@ impl World {
         let executed_before = self.orders.len();
         let at = self.now();
         let is_api = asked.path.starts_with("/api/") || asked.path.starts_with("/sapi/");
-        let mut weight = super::answers::weight(&asked);
+        let parameters = super::sign::parameters(&asked);
+        let mut weight = super::answers::weight(&asked, &parameters);
         let refused = if is_api { self.refused_at_the_edge(weight) } else { None };
         let was_limited = refused.is_some();
         let (status, body) =
-            refused.unwrap_or_else(|| super::answers::answer(self, &asked, execute));
+            refused.unwrap_or_else(|| super::answers::answer(self, &asked, &parameters, execute));
         let is_order = asked.path == "/api/v3/order" && matches!(&*asked.method, "POST" | "DELETE");
         if is_order && status == 200 {
             // An order that was placed weighs nothing, since 2026-04-02.

@@ -466,7 +466,7 @@ impl Life {
             // Longer than any ban that was asked for.
             outer.advance(5 * MINUTE);
         });
-        let was_open = self.inside.check_settled().is_err();
+        let was_open = self.inside.check_book().is_err();
         self.tally.left_open += u64::from(was_open);
         let mut why = String::new();
         for start in 1..=3 {
