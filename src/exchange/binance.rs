@@ -370,7 +370,7 @@ const INVALID_SYMBOL: i64 = -1121;
 const ALL_QUESTIONS: Duration = Duration::from_secs(30);
 const ONE_QUESTION: Duration = Duration::from_secs(12);
 
-const MOST_CLOCK_OFFSET_MILLIS: i64 = 60_000;
+pub(super) const MOST_CLOCK_OFFSET_MILLIS: i64 = 60_000;
 /// The longest ban there is. **Source**: Binance Spot REST, "IP Limits".
 const LONGEST_BAN_SECONDS: i64 = 3 * 24 * 60 * 60;
 

@@ -129,7 +129,11 @@ impl Http {
             .build()
             .map_err(|error| {
                 let error = anyhow::Error::new(error.without_url());
-                Failure::new(Kind::Bug, format!("no HTTP client: {error:#}"), BUG)
+                Failure::new(
+                    Kind::Unreachable,
+                    format!("no connection can be made from here: {error:#}"),
+                    "look at this machine's limits (`ulimit -a`); nothing was done",
+                )
             })?;
         // Dropping the last handle joins the client's thread, which may sit in a name lookup that
         // nothing can interrupt. The process ends when the run does; it waits for no lookup.
@@ -328,5 +332,3 @@ const STOP_INTERVAL: Duration = Duration::from_millis(50);
 
 /// 999 candles are about 170 kB, two symbols' rules about 12 kB.
 const MOST_BODY_BYTES: usize = 1024 * 1024;
-
-const BUG: &str = "please report it, with the lines above";

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::binance::Binance;
+use super::binance::{Binance, MOST_CLOCK_OFFSET_MILLIS};
 use super::http::{Answer, Asked, Http, Request};
 use super::sign::{Credentials, Query};
 use super::watch::Watch;
@@ -155,6 +155,9 @@ impl Live {
     /// Trades with `access` on what `watch` sees, by orders of this kind.
     #[must_use]
     pub fn new(watch: Watch, http: &Http, access: &Access, kind: Kind, outside: &Outside) -> Self {
+        // A clock that was further off has to be set before anything is decided: it is not followed.
+        let is_followed = |offset: &i64| offset.saturating_abs() <= MOST_CLOCK_OFFSET_MILLIS;
+        let offset_ms = outside.memory.clock_offset_ms.filter(is_followed).unwrap_or(0);
         Self {
             watch,
             binance: Binance::new(http.clone(), access.base_url.clone()),
@@ -163,7 +166,7 @@ impl Live {
             recv_window_ms: access.recv_window_ms,
             settle_seconds: access.settle_seconds,
             kind,
-            offset_ms: likely_offset(outside.memory.clock_offset_ms.unwrap_or(0)),
+            offset_ms: likely_offset(offset_ms),
             uid: None,
             seen: Seen::default(),
             shown: None,

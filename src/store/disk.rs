@@ -17,8 +17,7 @@ use anyhow::{Context as _, bail, ensure};
 pub trait Disk: Debug + Send + Sync {
     /// Opens a regular file of ours; `None` where there is none and none is to be made.
     ///
-    /// **Errors**: [`Distrusted`] for links, folders, devices and pipes in its place, and for
-    /// somebody else's file.
+    /// **Errors**: [`Distrusted`] for links, folders, devices and pipes in its place, and [`SomebodyElses`].
     fn open(&self, path: &Path, how: How) -> anyhow::Result<Option<Box<dyn Handle>>>;
 
     /// Takes the place of a name that may be taken.
@@ -87,6 +86,23 @@ impl std::fmt::Display for Distrusted {
 }
 
 impl std::error::Error for Distrusted {}
+
+/// A file of another user: nothing is wrong with it, but with who runs this.
+#[derive(Debug)]
+pub struct SomebodyElses {
+    path: String,
+    owner: u32,
+    us: u32,
+}
+
+impl std::fmt::Display for SomebodyElses {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { path, owner, us } = self;
+        write!(f, "`{path}` belongs to user {owner}, not to user {us} who runs this")
+    }
+}
+
+impl std::error::Error for SomebodyElses {}
 
 /// This machine's.
 #[derive(Debug, Clone, Copy)]
@@ -186,11 +202,6 @@ pub(crate) fn open_own(path: &Path, options: &mut OpenOptions) -> anyhow::Result
     let meta = file.metadata().with_context(|| format!("failed to look at `{shown}`"))?;
     ensure!(meta.is_file(), Distrusted(format!("`{shown}` is not a plain file")));
     let (owner, us) = (meta.uid(), rustix::process::geteuid().as_raw());
-    ensure!(
-        owner == us,
-        Distrusted(format!(
-            "`{shown}` belongs to user {owner}, not to user {us} who runs this; run it as that user, by `sudo -u`"
-        ))
-    );
+    ensure!(owner == us, SomebodyElses { path: shown.to_string(), owner, us });
     Ok(Some(file))
 }

@@ -24,7 +24,7 @@ use crate::failure::{Failure, Kind};
 use crate::trading::book::Book;
 use crate::trading::ledger::Intent;
 use atomic::Durability;
-use disk::{Disk, Distrusted};
+use disk::{Disk, Distrusted, SomebodyElses};
 use journal::{GENESIS, Line, Tail};
 
 pub use mount::{network_filesystem, refuse_network};
@@ -399,8 +399,14 @@ fn state_bytes(disk: &dyn Disk, folder: &Path) -> Result<Option<Vec<u8>>, Failur
 /// The failure of a file that can't be read, or that is not to be trusted.
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
 pub(crate) fn refused_or_failed(error: anyhow::Error) -> Failure {
-    match error.downcast_ref::<Distrusted>() {
-        Some(Distrusted(why)) => distrusted(why),
+    if let Some(Distrusted(why)) = error.downcast_ref() {
+        return distrusted(why);
+    }
+    match error.downcast_ref::<SomebodyElses>() {
+        Some(why) => Failure::untrusted(
+            why.to_string(),
+            "nothing was changed; run it as that user, by `sudo -u`, as every other command too",
+        ),
         None => Failure::storage(&error),
     }
 }

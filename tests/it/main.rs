@@ -86,6 +86,8 @@ mod refusals;
 mod replay;
 /// Replays against a second implementation, to the last digit.
 mod replay_golden;
+/// A machine without room, rights or descriptors.
+mod scarce;
 /// Secrets are in no byte written or said.
 mod secrets;
 /// The verdict on an order: nothing is final until everything adds up.
