@@ -11,6 +11,8 @@ mod crash_points;
 mod damage;
 #[path = "../exchange/mod.rs"]
 mod exchange;
+#[path = "../it/halt.rs"]
+mod halt;
 #[path = "../it/inside/mod.rs"]
 mod inside;
 #[path = "../it/simulator.rs"]
@@ -19,3 +21,5 @@ mod simulator;
 mod state;
 #[path = "../it/support/mod.rs"]
 mod support;
+#[path = "../it/telling.rs"]
+mod telling;
