@@ -13,8 +13,9 @@ use serde_json::json;
 
 use crate::cli::{Cli, Command, Options};
 use crate::clock;
+use crate::command::backtest::Wanted;
 use crate::command::resume::Resume;
-use crate::command::{Answer, audit, check, flatten, halt, resume, status};
+use crate::command::{Answer, audit, backtest, check, flatten, halt, resume, status};
 use crate::config::Config;
 use crate::exchange::http::Http;
 use crate::failure::{Failure, Kind};
@@ -99,8 +100,18 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
     // Signals are caught from the first moment on, but for a question: Ctrl-C answers that.
     let asks = matches!(cli.command, Some(Command::Flatten { yes: false }));
     let stop = (!asks).then(Stop::on_signals);
-    let config = Config::load(options, environment)?;
-    let looks = matches!(cli.command, Some(Command::Audit | Command::Check | Command::Status));
+    let config = match &cli.command {
+        // A history is always a recording.
+        Some(Command::Backtest { .. }) if options.candles.is_none() => {
+            let options = Options { candles: Some(DEMO.into()), ..options.clone() };
+            Config::load(&options, environment)?
+        }
+        _ => Config::load(options, environment)?,
+    };
+    let looks = matches!(
+        cli.command,
+        Some(Command::Audit | Command::Backtest { .. } | Command::Check | Command::Status)
+    );
     let stops = matches!(cli.command, Some(Command::Halt { .. } | Command::Resume { .. }));
     if !looks && !stops {
         // Before anything is touched; what only looks or stops needs no key.
@@ -126,6 +137,10 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
             let http = Http::new(config.extra_roots.as_deref(), stop)?;
             let (answer, failure) = check::check(&config, &http, now);
             return Ok(Said { answer: Some(answer), failure });
+        }
+        Some(Command::Backtest { from, to, trades }) => {
+            let wanted = Wanted { from: *from, to: *to, trades: trades.as_deref() };
+            backtest::backtest(&config, &wanted).map(Some)
         }
         Some(Command::Audit) => audit::audit(&System, &config).map(Some),
         Some(Command::Status) => status::status(&config, now).map(Some),
@@ -201,6 +216,9 @@ pub fn step(
     }
     done
 }
+
+/// How `--candles` calls the built-in sample.
+const DEMO: &str = "demo";
 
 fn bug() -> Failure {
     Failure::new(

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::trading::time::When;
+
 /// Trades a pair by mean reversion on Binance Spot: one safe step per start.
 #[derive(Debug, Parser)]
 #[command(
@@ -27,7 +29,7 @@ pub struct Cli {
 }
 
 /// What every command understands.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct Options {
     /// Paper trading: real candles, simulated fills, no order leaves; wins over `DRY_RUN=false`
@@ -98,6 +100,19 @@ pub enum Command {
     /// Recompute every decision and every number of the journal; 65 at the first line that doesn't fit
     #[command(after_help = AUDIT_EXAMPLES)]
     Audit,
+    /// The same step over history, with an honest verdict
+    #[command(after_help = BACKTEST_EXAMPLES)]
+    Backtest {
+        /// The first day (or moment) that counts
+        #[arg(long, value_name = "DATE")]
+        from: Option<When>,
+        /// The last day (or moment) that counts
+        #[arg(long, value_name = "DATE")]
+        to: Option<When>,
+        /// Write one line a round trip
+        #[arg(long, value_name = "FILE.csv")]
+        trades: Option<PathBuf>,
+    },
     /// Print completions for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -153,6 +168,14 @@ const FLATTEN_EXAMPLES: &str = "Examples:
 const AUDIT_EXAMPLES: &str = "Examples:
   ouroboros audit
   ouroboros audit --candles demo --json";
+
+const BACKTEST_EXAMPLES: &str = "Examples:
+  ouroboros backtest                    the built-in sample
+  ouroboros backtest --candles ./dumps --from 2023-01-01 --to 2023-06-30 --trades trades.csv
+  ROLLING_WINDOW=96 MIN_EDGE_BPS=40 ouroboros backtest --candles ./dumps --json
+
+It begins with PAPER_BALANCE_USDT and does what `ouroboros run --dry-run --candles ./dumps`, started
+once after every candle, would have done. Nothing is kept.";
 
 const COMPLETIONS_EXAMPLES: &str = "Examples:
   ouroboros completions bash > /etc/bash_completion.d/ouroboros

@@ -10,6 +10,7 @@ pub mod trading;
 
 pub mod command;
 pub mod exchange;
+pub mod history;
 pub mod notify;
 pub mod preflight;
 pub mod report;

@@ -1,6 +1,7 @@
 //! The commands that are not a step, one file each.
 
 pub mod audit;
+pub mod backtest;
 pub mod check;
 pub mod flatten;
 pub mod halt;

@@ -137,7 +137,8 @@ fn to_json(config: &Config, book: &Book, halted: Option<&str>, last: &Value) -> 
     })
 }
 
-fn position(config: &Config, book: &Book, holding: &Holding) -> Value {
+/// What is held, as `status --json` and `backtest --json` tell it.
+pub(super) fn position(config: &Config, book: &Book, holding: &Holding) -> Value {
     json!({
         "symbol": config.pair.symbol(holding.leg).code(),
         "asset": config.pair.asset(holding.leg).code(),

@@ -137,7 +137,7 @@ impl Exchange for Live {
         outside: &mut Outside,
     ) -> Result<(Touch, Timestamp), Failure> {
         let shown = self.look(outside)?;
-        let of = usize::from(leg == Leg::Denominator);
+        let of = leg.index();
         let ticker = shown.tickers[of].as_ref().map_err(Clone::clone)?;
         let price = match side {
             Side::Buy => ticker.ask,

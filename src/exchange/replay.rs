@@ -52,7 +52,7 @@ impl Replay {
     #[must_use]
     pub fn touch_at(&self, leg: Leg, candle: Timestamp) -> Option<Touch> {
         let index = self.rows.binary_search_by_key(&candle, |[row, _]| row.open_time).ok()?;
-        let close = self.rows[index][usize::from(leg == Leg::Denominator)].close;
+        let close = self.rows[index][leg.index()].close;
         Some(Touch { price: Price::new(close)?, rules: SymbolRules::unlimited() })
     }
 
@@ -74,14 +74,7 @@ impl Replay {
 impl Exchange for Replay {
     fn view(&mut self, want: &Want, _outside: &mut Outside) -> Result<View, Failure> {
         if self.rows.len() < want.window {
-            return Err(Failure::untrusted(
-                format!(
-                    "the recording has {} candles that both legs share, a window needs {}",
-                    self.rows.len(),
-                    want.window
-                ),
-                "give `--candles` more dumps, or set a smaller `ROLLING_WINDOW`",
-            ));
+            return Err(too_short(self.rows.len(), want.window));
         }
         Ok(match self.market(want.last_candle, want.window) {
             Some(market) => View::Candles(market),
@@ -118,6 +111,15 @@ impl Exchange for Replay {
         }
         Some(hex(&hash.finalize()))
     }
+}
+
+/// Not even one window is full.
+#[must_use]
+pub fn too_short(have: usize, window: usize) -> Failure {
+    Failure::untrusted(
+        format!("the recording has {have} candles that both legs share, a window needs {window}"),
+        "give `--candles` more dumps, or set a smaller `ROLLING_WINDOW`",
+    )
 }
 
 /// The folder of a recording's world below `replay/`: one for each pair, timeframe and place.

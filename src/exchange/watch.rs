@@ -79,7 +79,7 @@ impl Watch {
             self.binance.wait(BETWEEN_QUESTIONS)?;
             let again = self.ask(&late, limit, outside)?;
             for (leg, klines) in late.into_iter().zip(again) {
-                seen[usize::from(leg == Leg::Denominator)] = klines;
+                seen[leg.index()] = klines;
             }
         }
     }

@@ -30,6 +30,12 @@ pub struct Candle {
 }
 
 impl Candle {
+    /// Whether its prices can be traded on.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.fault().is_none()
+    }
+
     fn fault(&self) -> Option<Fault> {
         let prices = [self.open, self.high, self.low, self.close];
         if let Some(price) = prices.into_iter().find(|price| *price <= Decimal::ZERO) {

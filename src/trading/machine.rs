@@ -157,6 +157,23 @@ pub fn step(book: &Book, seen: &[Observation], rules: &Rules, today: Timestamp) 
     }
 }
 
+/// Whether [`step`] can only stay on a candle of this z, and leaves the book as it is but for the
+/// candle's name: the quick answer, for histories. `false` may still come to nothing.
+#[must_use]
+pub fn is_quiet(book: &Book, z: Option<ZScore>, rules: &Rules) -> bool {
+    let Some(z) = z else { return !matches!(book.position, Position::Leaving(_)) };
+    let thresholds = &rules.thresholds;
+    match &book.position {
+        Position::Flat { cooling } => !cooling && thresholds.is_calm(z),
+        Position::Holding(Holding { leg, .. }) => {
+            rules.max_hold_candles.is_none()
+                && !thresholds.has_returned(*leg, z)
+                && !thresholds.is_stopped(*leg, z)
+        }
+        Position::Leaving(_) => false,
+    }
+}
+
 fn enter_or_stay(
     book: &Book,
     cooling: bool,

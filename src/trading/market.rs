@@ -70,6 +70,15 @@ pub enum Leg {
 impl Leg {
     /// Both, numerator first.
     pub const BOTH: [Self; 2] = [Self::Numerator, Self::Denominator];
+
+    /// Its place in [`Leg::BOTH`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        match self {
+            Self::Numerator => 0,
+            Self::Denominator => 1,
+        }
+    }
 }
 
 /// Two symbols against one quote asset.

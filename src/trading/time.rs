@@ -63,6 +63,20 @@ impl Timestamp {
     pub fn day(self) -> Self {
         Self(self.0.div_euclid(DAY_MILLIS) * DAY_MILLIS)
     }
+
+    /// Year and month of this moment in UTC, and when the next month begins.
+    #[must_use]
+    pub fn month(self) -> (i16, i8, Self) {
+        let moment = jiff::Timestamp::from_millisecond(self.0)
+            .expect("only moments of the calendar are constructed");
+        let first = moment.to_zoned(jiff::tz::TimeZone::UTC).date().first_of_month();
+        let next = first
+            .checked_add(jiff::Span::new().months(1))
+            .and_then(|next| next.to_zoned(jiff::tz::TimeZone::UTC))
+            .map(|next| Self(next.timestamp().as_millisecond()));
+        // The calendar's last month has no next one.
+        (first.year(), first.month(), next.unwrap_or(Self(i64::MAX)))
+    }
 }
 
 /// RFC 3339, `2024-03-01T12:15:00Z`.
@@ -80,6 +94,32 @@ impl FromStr for Timestamp {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let moment: jiff::Timestamp = text.parse()?;
         Ok(Self(moment.as_millisecond()))
+    }
+}
+
+/// A day or a moment, as a person writes it: `2023-01-31`, `2023-01-31T12:15:00Z`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct When {
+    /// Its first moment.
+    pub begin: Timestamp,
+    /// The first moment after it.
+    pub end: Timestamp,
+}
+
+impl FromStr for When {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(begin) = text.parse::<Timestamp>() {
+            return Ok(Self { begin, end: begin.plus_millis(1) });
+        }
+        let day = text.parse::<jiff::civil::Date>().ok();
+        let begin = day.and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC).ok());
+        let begin = begin.map(|begin| Timestamp(begin.timestamp().as_millisecond()));
+        let begin = begin.filter(|_| text.len() == "2023-01-31".len());
+        begin.map(|begin| Self { begin, end: begin.plus_millis(DAY_MILLIS) }).ok_or_else(|| {
+            "give a day, such as 2023-01-31, or a moment, such as 2023-01-31T12:15:00Z".to_owned()
+        })
     }
 }
 
@@ -124,6 +164,12 @@ impl Interval {
     #[must_use]
     pub fn millis(self) -> i64 {
         self.minutes * 60_000
+    }
+
+    /// How many candles a year of 365 days has.
+    #[must_use]
+    pub fn per_year(self) -> u32 {
+        u32::try_from(365 * DAY_MILLIS / self.millis()).expect("half a million at most")
     }
 
     /// Whether a candle may begin at this moment.

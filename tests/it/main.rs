@@ -9,6 +9,8 @@ mod accounts;
 mod audit;
 /// Awkward moments of live trading: owners, slow replicas, impatient people.
 mod awkward;
+/// A history at once: the same as a start after every candle.
+mod backtest;
 /// Rate limits and bans are kept to the second, with no request before their end.
 mod bans;
 /// Whatever the network does, a run ends within 45 seconds.

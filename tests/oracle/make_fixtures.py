@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Make the numbers of `tests/fixtures/` again; the same seeds give the same bytes.
 
-    make_fixtures.py [zscore] [pandas] [dumps] [golden]      (no word: all of them)
+    make_fixtures.py [zscore] [pandas] [dumps] [golden] [worth]      (no word: all of them)
 
 `pandas` needs pandas and, like part of `golden`, the real candles in `../shared/data` beside the
 project; the rest needs Python's own library only.
@@ -15,6 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import oracle
+import worth
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -259,6 +260,31 @@ SETS = {
 }
 
 
+REAL = (
+    ("BTC/USDT", "ETH/USDT", "1h"),
+    ("BTC/USDT", "ETH/USDT", "15m"),
+    ("BTC/USDT", "ETH/USDT", "1m"),
+    ("LTC/USDT", "BCH/USDT", "15m"),
+    ("BTC/USDC", "ETH/USDC", "1h"),
+)
+
+
+def make_worth():
+    histories = []
+    for name, settings in SETS.items():
+        figures = worth.worth(oracle.dumps(FIXTURES / "dumps", settings), settings)
+        histories.append({"settings": settings, "is_real": False, "figures": figures})
+    for base, quote, timeframe in REAL:
+        names = {"SYMBOL_BASE": base, "SYMBOL_QUOTE": quote, "TIMEFRAME": timeframe}
+        for more in ({}, {"FEE_BPS": "7.5", "SLIPPAGE_BPS": "3", "STOP_Z": "3"}):
+            settings = {**names, **more}
+            figures = worth.worth(oracle.dumps(DATA, settings), settings)
+            # A thousand lines of round trips say no more than the first and the last of them.
+            figures["trips"] = figures["trips"][:3] + figures["trips"][-3:]
+            histories.append({"settings": settings, "is_real": True, "figures": figures})
+    write_lines("golden/worth.json", histories)
+
+
 def make_golden():
     (FIXTURES / "golden").mkdir(exist_ok=True)
     for name, settings in SETS.items():
@@ -268,13 +294,7 @@ def make_golden():
 
     # The whole of the real sets; entries and round trips stand in ../shared/data/README.md as well.
     totals = []
-    for base, quote, timeframe in (
-        ("BTC/USDT", "ETH/USDT", "1h"),
-        ("BTC/USDT", "ETH/USDT", "15m"),
-        ("BTC/USDT", "ETH/USDT", "1m"),
-        ("LTC/USDT", "BCH/USDT", "15m"),
-        ("BTC/USDC", "ETH/USDC", "1h"),
-    ):
+    for base, quote, timeframe in REAL:
         names = {"SYMBOL_BASE": base, "SYMBOL_QUOTE": quote, "TIMEFRAME": timeframe}
         pairs = oracle.dumps(DATA, names)
         for threshold in ("0.0", "0.5"):
@@ -309,6 +329,7 @@ def write_lines(name, items):
 def main():
     parts = {
         "zscore": make_zscore, "pandas": make_pandas, "dumps": make_dumps, "golden": make_golden,
+        "worth": make_worth,
     }  # fmt: skip
     for word in sys.argv[1:] or parts:
         parts[word]()

@@ -1,0 +1,306 @@
+//! `backtest`: the same step over history, with an honest verdict. Nothing is kept but what
+//! `--trades` asks for.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use super::{Answer, status};
+use crate::config::{Config, Mode};
+use crate::exchange::replay::{Replay, too_short};
+use crate::failure::Failure;
+use crate::history::engine::{Engine, Stopped};
+use crate::history::figures::{Figures, Sums, Tally};
+use crate::history::trip::Trip;
+use crate::history::verdict::verdict;
+use crate::report;
+use crate::trading::book::{Book, Holding};
+use crate::trading::market::{Leg, Pair};
+use crate::trading::money::Overflow;
+use crate::trading::time::When;
+
+/// What part of a history counts, and what is written of it.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted<'a> {
+    /// From its beginning on.
+    pub from: Option<When>,
+    /// To its end.
+    pub to: Option<When>,
+    /// Where the round trips go.
+    pub trades: Option<&'a Path>,
+}
+
+/// What the history was worth.
+///
+/// **Errors**: candles that are missing or damaged, too few of them, numbers beyond computation, a
+/// file that can't be written.
+pub fn backtest(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure> {
+    let Mode::Replay(recording) = &config.mode else {
+        unreachable!("without `--candles` the sample is taken")
+    };
+    let rows = Replay::open(recording, &config.pair, config.rules.interval)?;
+    let mut table = wanted.trades.map(Table::create).transpose()?;
+    let mut tally = Tally::new(&config.rules, &config.terms, config.opening_balance);
+    let mut engine = Engine::new(Book::open(config.opening_balance), &config.rules, &config.terms);
+    let mut written = Ok(());
+    let mut look = |moment: crate::history::engine::Moment<'_>| {
+        let trip = tally.add(&moment);
+        if let (Some(trip), Some(table), Ok(())) = (trip, &mut table, &written) {
+            written = table.add(&trip, &config.pair);
+        }
+    };
+    let mut count = 0;
+    for row in rows.rows() {
+        let at = row[0].open_time;
+        if wanted.from.is_some_and(|from| at < from.begin) {
+            continue;
+        }
+        if wanted.to.is_some_and(|to| at >= to.end) {
+            break;
+        }
+        count += 1;
+        engine.push(*row, &mut look).map_err(stopped)?;
+    }
+    if count < config.rules.window {
+        return Err(too_short(count, config.rules.window));
+    }
+    let book = engine.finish(&mut look).map_err(stopped)?;
+    written?;
+    if let Some(table) = table {
+        table.finish()?;
+    }
+    let figures = tally.figures(&book, &config.terms).map_err(too_large)?;
+    let verdict = verdict(&figures, &config.pair, &config.terms);
+    Ok(Answer {
+        text: to_text(config, &figures, &verdict),
+        json: to_json(config, &book, &figures, &verdict),
+    })
+}
+
+fn stopped(why: Stopped) -> Failure {
+    match why {
+        Stopped::Overflow => too_large(Overflow),
+        Stopped::Halted(halt) => report::halted_itself(&halt),
+    }
+}
+
+fn too_large(overflow: Overflow) -> Failure {
+    Failure::untrusted(
+        format!("the history has prices beyond computation: {overflow}"),
+        "look at the candles and at `TRADE_AMOUNT_USDT`",
+    )
+}
+
+fn to_json(config: &Config, book: &Book, figures: &Figures, verdict: &str) -> Value {
+    let money = |value: rust_decimal::Decimal| format!("{value:.8}");
+    let assets = Leg::BOTH.map(|leg| config.pair.asset(leg).to_string());
+    let hold: Map<String, Value> =
+        assets.iter().cloned().zip(figures.buy_and_hold.map(Value::from)).collect();
+    let sums = |sums: &Sums| {
+        json!({
+            "round_trips": sums.round_trips,
+            "wins": sums.wins,
+            "gross_pnl": money(sums.gross),
+            "fees": money(sums.fees),
+            "slippage": money(sums.slippage),
+            "net_pnl": money(sums.net),
+            "mean_gross_bps": sums.mean_gross_bps(),
+            "mean_net_bps": sums.mean_net_bps(),
+        })
+    };
+    let mut json = sums(&figures.total);
+    let more = json!({
+        "mode": "backtest",
+        "pair": config.pair.to_string(),
+        "timeframe": config.rules.interval.name(),
+        "candles": figures.candles,
+        "missing": figures.missing,
+        "from": figures.span.map(|(from, _)| from.to_string()),
+        "to": figures.span.map(|(_, to)| to.to_string()),
+        "entries": figures.entries,
+        "refused": figures.refused,
+        "opening_balance": figures.opening.to_string(),
+        "final_equity": figures.final_equity.to_string(),
+        "return": figures.total_return(),
+        "max_drawdown": figures.drawdown.depth,
+        "drawdown_from": figures.drawdown.peak.map(|at| at.to_string()),
+        "drawdown_to": figures.drawdown.trough.map(|at| at.to_string()),
+        "exposure": figures.exposure,
+        "sharpe": figures.sharpe,
+        "t_stat": figures.t_stat,
+        "break_even_fee_bps": figures.total.break_even_fee_bps(),
+        "buy_and_hold": hold,
+        "half_and_half": figures.half_and_half(),
+        "open_position": book.position.holding().map(|it| position(config, book, it)),
+        "by_leg": assets
+            .iter()
+            .zip(&figures.by_leg)
+            .map(|(asset, it)| (asset.clone(), sums(it)))
+            .collect::<Map<_, _>>(),
+        "by_year": figures
+            .by_year
+            .iter()
+            .map(|(year, it)| (year.to_string(), sums(it)))
+            .collect::<Map<_, _>>(),
+        "months": figures
+            .months
+            .iter()
+            .map(|it| json!({ "month": format!("{}-{:02}", it.year, it.month), "return": it.change() }))
+            .collect::<Vec<_>>(),
+        "net_bps_at_fee": FEES
+            .map(|fee| json!({ "fee_bps": fee, "mean_net_bps": figures.total.mean_net_bps_at(fee) })),
+        "verdict": verdict,
+    });
+    if let (Value::Object(all), Value::Object(more)) = (&mut json, more) {
+        all.extend(more);
+    }
+    json
+}
+
+fn position(config: &Config, book: &Book, holding: &Holding) -> Value {
+    status::position(config, book, holding)
+}
+
+fn to_text(config: &Config, figures: &Figures, verdict: &str) -> String {
+    let pair = &config.pair;
+    let quote = pair.quote();
+    let total = &figures.total;
+    let mut text = format!("backtest {pair} {}", config.rules.interval);
+    if let Some((from, to)) = figures.span {
+        let _ = write!(text, ", {from} to {to}");
+    }
+    let _ =
+        write!(text, ": {} candles, {} missing\n\n{verdict}\n", figures.candles, figures.missing);
+    let mut line = |name: &str, value: String| {
+        let _ = write!(text, "\n{name:<16} {value}");
+    };
+    let percent = |fraction: f64| format!("{:+.2} %", fraction * 100.0);
+    let or_none = |value: Option<f64>, unit: &str| {
+        value.map_or_else(|| "none".to_owned(), |value| format!("{value:+.2}{unit}"))
+    };
+    line(
+        "round trips",
+        format!("{}, {} won, of {} entries", total.round_trips, total.wins, figures.entries),
+    );
+    line(
+        "before costs",
+        format!(
+            "{:.8} {quote}, {} a round trip",
+            total.gross,
+            or_none(total.mean_gross_bps(), " bp")
+        ),
+    );
+    line("fees", format!("{:.8} {quote}", total.fees));
+    if !total.slippage.is_zero() {
+        line("slippage", format!("{:.8} {quote}", total.slippage));
+    }
+    line(
+        "after costs",
+        format!("{:.8} {quote}, {} a round trip", total.net, or_none(total.mean_net_bps(), " bp")),
+    );
+    line(
+        "equity",
+        format!(
+            "{} {quote} of {}, {}",
+            figures.final_equity,
+            figures.opening,
+            percent(figures.total_return())
+        ),
+    );
+    line("deepest fall", percent(-figures.drawdown.depth));
+    line("in the market", format!("{:.1} % of the candles", figures.exposure * 100.0));
+    line("Sharpe ratio", or_none(figures.sharpe, " a year"));
+    line("t", or_none(figures.t_stat, ""));
+    for (leg, sums) in Leg::BOTH.into_iter().zip(&figures.by_leg) {
+        line(
+            &format!("by {}", pair.asset(leg)),
+            format!(
+                "{} round trips, {:.8} {quote}, {}",
+                sums.round_trips,
+                sums.net,
+                or_none(sums.mean_net_bps(), " bp")
+            ),
+        );
+    }
+    for (year, sums) in &figures.by_year {
+        line(
+            &format!("in {year}"),
+            format!(
+                "{} round trips, {:.8} {quote}, {}",
+                sums.round_trips,
+                sums.net,
+                or_none(sums.mean_net_bps(), " bp")
+            ),
+        );
+    }
+    let at = FEES.map(|fee| format!("{fee}: {}", or_none(total.mean_net_bps_at(fee), "")));
+    line("bp at a fee of", at.join(", "));
+    text
+}
+
+/// A file of round trips, whole or not there at all.
+struct Table {
+    path: PathBuf,
+    temporary: PathBuf,
+    out: BufWriter<File>,
+}
+
+impl Table {
+    fn create(path: &Path) -> Result<Self, Failure> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".new");
+        let temporary = PathBuf::from(name);
+        let file = File::create(&temporary).map_err(|error| failed(&temporary, error))?;
+        let mut table = Self { path: path.to_owned(), temporary, out: BufWriter::new(file) };
+        table.write(
+            "entry_candle,exit_candle,state,entry_z,exit_z,quantity,entry_price,exit_price,fees,\
+             net_pnl,net_bps,candles_held\n",
+        )?;
+        Ok(table)
+    }
+
+    fn add(&mut self, trip: &Trip, pair: &Pair) -> Result<(), Failure> {
+        let exit_z = trip.exit_z.map(|z| z.value().to_string()).unwrap_or_default();
+        self.write(&format!(
+            "{},{},HOLDING_{},{},{exit_z},{:.8},{},{},{:.8},{},{},{}\n",
+            trip.entry_candle,
+            trip.exit_candle,
+            pair.asset(trip.leg),
+            trip.entry_z.value(),
+            trip.quantity,
+            trip.entry_price,
+            trip.exit_price,
+            trip.fees,
+            trip.net,
+            trip.net_bps(),
+            trip.candles
+        ))
+    }
+
+    fn write(&mut self, text: &str) -> Result<(), Failure> {
+        self.out.write_all(text.as_bytes()).map_err(|error| failed(&self.temporary, error))
+    }
+
+    fn finish(mut self) -> Result<(), Failure> {
+        self.out.flush().map_err(|error| failed(&self.temporary, error))?;
+        std::fs::rename(&self.temporary, &self.path).map_err(|error| failed(&self.path, error))
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        // Of a history that was not gone through to its end nothing is left behind.
+        let _ = std::fs::remove_file(&self.temporary);
+    }
+}
+
+fn failed(path: &Path, error: std::io::Error) -> Failure {
+    let shown = path.display();
+    Failure::storage(&anyhow::Error::new(error).context(format!("failed to write `{shown}`")))
+}
+
+/// Fees a side for which it is said what a round trip would have left. **Units**: basis points.
+const FEES: [f64; 7] = [0.0, 1.0, 2.0, 5.0, 7.5, 10.0, 20.0];

@@ -1,0 +1,197 @@
+//! A history, folded: what starting a replay once after every candle would have done, in one go.
+//!
+//! Every trade is made by the functions of a run ([`machine::step`], [`fill::carry_out`]) on the
+//! same book. Most candles trade nothing, and a z-score is all that is computed of them: the
+//! readings of eight neighbouring windows at once, bit for bit those of one ([`strategy::neighbours`]),
+//! and a book on which the step can only stay is not touched ([`machine::is_quiet`]). A test folds
+//! both ways and compares.
+
+use crate::trading::book::{Book, Halt, Position};
+use crate::trading::candle::Candle;
+use crate::trading::fill::{self, Step};
+use crate::trading::machine::{self, Rules};
+use crate::trading::market::SymbolRules;
+use crate::trading::money::{Overflow, Price};
+use crate::trading::order::{Terms, Touch};
+use crate::trading::strategy::{self, Observation, Reading};
+use crate::trading::time::Timestamp;
+
+/// What a history ends on before its last candle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stopped {
+    /// Numbers beyond exact computation.
+    Overflow,
+    /// The program halted itself.
+    Halted(Halt),
+}
+
+impl From<Overflow> for Stopped {
+    fn from(_: Overflow) -> Self {
+        Self::Overflow
+    }
+}
+
+/// One candle of both legs, and what was done on it.
+#[derive(Debug)]
+pub struct Moment<'a> {
+    /// Numerator's and denominator's candle.
+    pub row: &'a [Candle; 2],
+    /// What its window says; `None` where that can't be trusted, or is not full yet.
+    pub reading: Option<Reading>,
+    /// What the step came to; `None` where it stayed.
+    pub step: Option<&'a Step>,
+    /// The book after it. Its last candle is the newest one on which more than looking was done.
+    pub book: &'a Book,
+}
+
+/// The fold over a history.
+#[derive(Debug)]
+pub struct Engine<'a> {
+    rules: &'a Rules,
+    terms: &'a Terms,
+    /// As [`Moment::book`].
+    book: Book,
+    /// Rows whose candles were not decided on yet.
+    rows: Vec<[Candle; 2]>,
+    /// Their spreads, after those that the first one's window needs.
+    spreads: Vec<f64>,
+    /// How many rows up to the newest are sound and follow each other without a gap, and the newest.
+    sound: usize,
+    newest: Option<Timestamp>,
+    count: usize,
+    /// For each of `rows`, whether its window is full of such rows.
+    is_full: Vec<bool>,
+    is_plain: bool,
+}
+
+impl<'a> Engine<'a> {
+    /// A fold that begins with this book.
+    #[must_use]
+    pub fn new(book: Book, rules: &'a Rules, terms: &'a Terms) -> Self {
+        Self {
+            rules,
+            terms,
+            book,
+            rows: Vec::with_capacity(BLOCK),
+            spreads: Vec::with_capacity(BLOCK + rules.window),
+            sound: 0,
+            newest: None,
+            count: 0,
+            is_full: Vec::with_capacity(BLOCK),
+            is_plain: false,
+        }
+    }
+
+    /// The same, but each candle takes the whole step: what the quick way is compared with.
+    #[must_use]
+    pub fn plainly(self) -> Self {
+        Self { is_plain: true, ..self }
+    }
+
+    /// One more row. `look` is shown every row, in order, not necessarily at once.
+    ///
+    /// **Errors**: as [`Stopped`]; rows after that are not looked at.
+    pub fn push(
+        &mut self,
+        row: [Candle; 2],
+        look: &mut impl FnMut(Moment<'_>),
+    ) -> Result<(), Stopped> {
+        let [numerator, denominator] = &row;
+        let at = numerator.open_time;
+        let follows = self
+            .newest
+            .is_none_or(|newest| at.millis_since(newest) == self.rules.interval.millis());
+        let is_sound = row.iter().all(Candle::is_sound) && self.rules.interval.is_on_grid(at);
+        self.sound = match (is_sound, follows) {
+            (true, true) => self.sound + 1,
+            (true, false) => 1,
+            (false, _) => 0,
+        };
+        self.newest = Some(at);
+        self.count += 1;
+        self.is_full.push(self.sound >= self.rules.window);
+        self.spreads.push(strategy::spread(numerator.close, denominator.close));
+        self.rows.push(row);
+        if self.rows.len() == BLOCK { self.decide(look) } else { Ok(()) }
+    }
+
+    /// There are no further rows. The book in the end.
+    ///
+    /// **Errors**: as [`Engine::push`].
+    pub fn finish(mut self, look: &mut impl FnMut(Moment<'_>)) -> Result<Book, Stopped> {
+        self.decide(look)?;
+        let cooling = matches!(self.book.position, Position::Flat { cooling: true });
+        Ok(match self.newest.filter(|_| self.count >= self.rules.window) {
+            Some(newest) => self.book.decided(newest, cooling),
+            None => self.book,
+        })
+    }
+
+    fn decide(&mut self, look: &mut impl FnMut(Moment<'_>)) -> Result<(), Stopped> {
+        let readings = self.readings();
+        let rows = std::mem::take(&mut self.rows);
+        for (number, row) in rows.iter().enumerate() {
+            let reading = readings[number].filter(|_| self.is_full[number]);
+            let z = reading.and_then(|reading| reading.z);
+            let is_quiet = match reading {
+                // A candle that can't be traded on is left alone whatever is held.
+                None => true,
+                Some(_) => !self.is_plain && machine::is_quiet(&self.book, z, self.rules),
+            };
+            let step = match reading.filter(|_| !is_quiet) {
+                Some(reading) => Some(self.step(row, reading)?),
+                None => None,
+            };
+            let is_traded = |step: &&Step| step.order.is_some() || step.refused.is_some();
+            let step = step.as_ref().filter(is_traded);
+            look(Moment { row, reading, step, book: &self.book });
+        }
+        let kept = (self.rules.window - 1).min(self.spreads.len());
+        self.spreads.drain(..self.spreads.len() - kept);
+        self.rows = rows;
+        self.rows.clear();
+        self.is_full.clear();
+        Ok(())
+    }
+
+    /// The step of a run that finds this candle.
+    fn step(&mut self, row: &[Candle; 2], reading: Reading) -> Result<Step, Stopped> {
+        let candle = row[0].open_time;
+        let today = candle.plus_millis(self.rules.interval.millis()).day();
+        let seen = [Observation { candle, reading: Some(reading) }];
+        let decision = machine::step(&self.book, &seen, self.rules, today);
+        let touch = decision.needs().and_then(|(leg, _)| {
+            let price = Price::new(row[leg.index()].close)?;
+            Some(Touch { price, rules: SymbolRules::unlimited() })
+        });
+        let touch = touch.as_ref();
+        let step = fill::carry_out(&self.book, &decision, candle, touch, self.terms, today)?;
+        self.book.clone_from(&step.book);
+        match &self.book.halt {
+            Some(halt) => Err(Stopped::Halted(halt.clone())),
+            None => Ok(step),
+        }
+    }
+
+    /// What the window of each of `rows` says, whether it can be trusted or not; `None` where there
+    /// is no full one.
+    fn readings(&self) -> Vec<Option<Reading>> {
+        let window = self.rules.window;
+        let mut readings = Vec::with_capacity(self.rows.len());
+        // Before the first full window there are fewer spreads than rows and window need.
+        let missing = (self.rows.len() + window - 1).saturating_sub(self.spreads.len());
+        readings.resize(missing.min(self.rows.len()), None);
+        let mut rest = &self.spreads[..];
+        while rest.len() >= window + LANES - 1 {
+            let eight: [Reading; LANES] = strategy::neighbours(&rest[..window + LANES - 1]);
+            readings.extend(eight.map(Some));
+            rest = &rest[LANES..];
+        }
+        readings.extend(rest.windows(window).map(|spreads| Some(strategy::reading(spreads))));
+        readings
+    }
+}
+
+/// Rows that are decided on together.
+const BLOCK: usize = 256;
+const LANES: usize = 8;

@@ -1,0 +1,436 @@
+//! What a history was worth: sums that grow with every candle, and the figures made of them.
+//!
+//! Money is exact; what is a statistic (returns, drawdown, Sharpe ratio) is a double. The equity of a
+//! candle is what selling everything at its close would leave, after the fee.
+
+#![expect(clippy::float_arithmetic, reason = "returns and ratios are statistics, not money")]
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+
+use super::engine::Moment;
+use super::trip::{Trip, Trips};
+use crate::trading::book::{Book, Position};
+use crate::trading::candle::Candle;
+use crate::trading::machine::Rules;
+use crate::trading::market::{Leg, Side};
+use crate::trading::money::{Amount, Overflow, Price, Profit};
+use crate::trading::order::Terms;
+use crate::trading::strategy::nearest;
+use crate::trading::time::{Interval, Timestamp};
+
+/// What is counted while a history goes by.
+#[derive(Debug, Clone)]
+pub struct Tally {
+    interval: Interval,
+    opening: Amount,
+    fee: f64,
+    slippage: f64,
+    trips: Trips,
+    equity: Equity,
+    candles: u64,
+    held: u64,
+    first: Option<[Candle; 2]>,
+    last: Option<[Candle; 2]>,
+    entries: u64,
+    refused: u64,
+    total: Sums,
+    by_leg: [Sums; 2],
+    by_year: BTreeMap<i16, Sums>,
+    returns: Vec<f64>,
+}
+
+/// Sums over round trips.
+#[derive(Debug, Clone, Default)]
+pub struct Sums {
+    /// How many.
+    pub round_trips: u64,
+    /// How many of them gained something, after all costs.
+    pub wins: u64,
+    /// Before fees and slippage, in the quote asset.
+    pub gross: Decimal,
+    /// What the exchange took, in the quote asset.
+    pub fees: Decimal,
+    /// What prices beside the closes took, in the quote asset.
+    pub slippage: Decimal,
+    /// What was left.
+    pub net: Decimal,
+    /// How many candles they were held, added up.
+    pub candles: i64,
+    close_ratios: f64,
+    fill_ratios: f64,
+    net_returns: f64,
+}
+
+impl Sums {
+    fn add(&mut self, trip: &Trip) {
+        self.round_trips += 1;
+        self.wins += u64::from(trip.net > Profit::ZERO);
+        self.gross += trip.gross;
+        self.fees += trip.fees;
+        self.slippage += trip.slippage;
+        self.net += trip.net.value();
+        self.candles += trip.candles;
+        self.close_ratios += trip.close_ratio - 1.0;
+        self.fill_ratios += trip.fill_ratio - 1.0;
+        self.net_returns += trip.net_return;
+    }
+
+    fn mean(&self, sum: f64) -> Option<f64> {
+        (self.round_trips > 0).then(|| sum / float(self.round_trips))
+    }
+
+    /// Mean move of what was held from close to close, before all costs. **Units**: basis points.
+    #[must_use]
+    pub fn mean_gross_bps(&self) -> Option<f64> {
+        self.mean(self.close_ratios).map(bps)
+    }
+
+    /// Mean of profit / cost, after all costs. **Units**: basis points.
+    #[must_use]
+    pub fn mean_net_bps(&self) -> Option<f64> {
+        self.mean(self.net_returns).map(bps)
+    }
+
+    /// The mean of profit / cost that a fee a side of so many basis points would have left.
+    /// **Units**: basis points.
+    #[must_use]
+    pub fn mean_net_bps_at(&self, fee_bps: f64) -> Option<f64> {
+        let kept = 1.0 - fee_bps / BPS;
+        self.mean(self.fill_ratios).map(|ratio| bps((1.0 + ratio) * kept * kept - 1.0))
+    }
+
+    /// The fee a side at which the mean would be nothing; below zero where even no fee at all
+    /// leaves a loss. **Units**: basis points.
+    #[must_use]
+    pub fn break_even_fee_bps(&self) -> Option<f64> {
+        self.mean(self.fill_ratios).map(|ratio| bps(1.0 - (1.0 / (1.0 + ratio)).sqrt()))
+    }
+}
+
+/// The equity of every candle, as far as it is needed: its returns, its peak, its deepest fall.
+#[derive(Debug, Clone)]
+struct Equity {
+    fee: f64,
+    /// What is held in the quote asset, and which leg's coins beside it.
+    cash: f64,
+    coins: Option<(Leg, f64)>,
+    newest: f64,
+    returns: f64,
+    squares: f64,
+    count: u64,
+    peak: (f64, Option<Timestamp>),
+    worst: Drawdown,
+    /// Below it the fall is a new deepest one.
+    floor: f64,
+    months: Vec<Month>,
+    next_month: Timestamp,
+}
+
+/// A month of the table.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Month {
+    /// Its year.
+    pub year: i16,
+    /// Its number, from 1.
+    pub month: i8,
+    /// The equity at the last close before it, and at its own last close. **Units**: quote asset.
+    pub equity: (f64, f64),
+}
+
+impl Month {
+    /// What was gained or lost in it, as a fraction.
+    #[must_use]
+    pub fn change(&self) -> f64 {
+        self.equity.1 / self.equity.0 - 1.0
+    }
+}
+
+/// The deepest fall of the equity.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Drawdown {
+    /// As a fraction of the peak before it.
+    pub depth: f64,
+    /// The candle of that peak, and of the lowest equity after it; `None` for how it began.
+    pub peak: Option<Timestamp>,
+    /// The candle of the lowest equity.
+    pub trough: Option<Timestamp>,
+}
+
+impl Equity {
+    fn new(opening: Amount, fee: f64) -> Self {
+        let opening = nearest(opening.value());
+        Self {
+            fee,
+            cash: opening,
+            coins: None,
+            newest: opening,
+            returns: 0.0,
+            squares: 0.0,
+            count: 0,
+            peak: (opening, None),
+            worst: Drawdown::default(),
+            floor: opening,
+            months: Vec::new(),
+            next_month: Timestamp::EPOCH,
+        }
+    }
+
+    /// Takes over what the book holds after a trade.
+    fn traded(&mut self, book: &Book) {
+        self.cash = nearest(book.cash.unwrap_or_default().value());
+        self.coins = book.position.holding().map(|holding| {
+            let quantity = book.available().unwrap_or(holding.quantity);
+            (holding.leg, nearest(quantity.value()))
+        });
+    }
+
+    fn mark(&mut self, row: &[Candle; 2]) {
+        let at = row[0].open_time;
+        if at >= self.next_month {
+            self.begin_month(at);
+        }
+        let equity = match self.coins {
+            None => self.cash,
+            // A price that can't be traded on is none to be marked at.
+            Some((leg, _)) if row[leg.index()].close <= Decimal::ZERO => self.newest,
+            Some((leg, coins)) => {
+                self.cash + coins * nearest(row[leg.index()].close) * (1.0 - self.fee)
+            }
+        };
+        self.count += 1;
+        #[expect(clippy::float_cmp, reason = "flat candles have the very same equity")]
+        if equity != self.newest {
+            let change = equity / self.newest - 1.0;
+            self.returns += change;
+            self.squares += change * change;
+            self.newest = equity;
+        }
+        if equity > self.peak.0 {
+            self.peak = (equity, Some(at));
+            self.floor = equity * (1.0 - self.worst.depth);
+        } else if equity < self.floor {
+            let depth = 1.0 - equity / self.peak.0;
+            self.worst = Drawdown { depth, peak: self.peak.1, trough: Some(at) };
+            self.floor = equity;
+        }
+        if let Some(month) = self.months.last_mut() {
+            month.equity.1 = equity;
+        }
+    }
+
+    fn begin_month(&mut self, at: Timestamp) {
+        let (year, month, next) = at.month();
+        self.next_month = next;
+        self.months.push(Month { year, month, equity: (self.newest, self.newest) });
+    }
+
+    /// Mean of the returns from candle to candle / their sample deviation, annualised.
+    fn sharpe(&self, interval: Interval) -> Option<f64> {
+        let count = float(self.count.saturating_sub(1));
+        let mean = self.returns / count;
+        let variance = (self.squares - self.returns * mean) / (count - 1.0);
+        let ratio = mean / variance.sqrt() * f64::from(interval.per_year()).sqrt();
+        ratio.is_finite().then_some(ratio)
+    }
+}
+
+impl Tally {
+    /// Nothing was seen yet.
+    #[must_use]
+    pub fn new(rules: &Rules, terms: &Terms, opening: Amount) -> Self {
+        let fraction = |bps: Decimal| nearest(bps) / BPS;
+        let (fee, slippage) = (fraction(terms.fee.value()), fraction(terms.slippage.value()));
+        Self {
+            interval: rules.interval,
+            opening,
+            fee,
+            slippage,
+            trips: Trips::default(),
+            equity: Equity::new(opening, fee),
+            candles: 0,
+            held: 0,
+            first: None,
+            last: None,
+            entries: 0,
+            refused: 0,
+            total: Sums::default(),
+            by_leg: [Sums::default(), Sums::default()],
+            by_year: BTreeMap::new(),
+            returns: Vec::new(),
+        }
+    }
+
+    /// One more candle; the round trip that ended on it, if one did.
+    pub fn add(&mut self, moment: &Moment<'_>) -> Option<Trip> {
+        self.candles += 1;
+        self.held += u64::from(!matches!(moment.book.position, Position::Flat { .. }));
+        if self.first.is_none() {
+            self.first = Some(*moment.row);
+        }
+        self.last = Some(*moment.row);
+        let trip = match moment.step {
+            None => None,
+            Some(step) => {
+                self.entries += u64::from(matches!(step.order, Some((_, Side::Buy, Some(_)))));
+                self.refused += u64::from(step.refused.is_some());
+                self.equity.traded(moment.book);
+                self.trips.next(moment, self.interval)
+            }
+        };
+        if let Some(trip) = &trip {
+            self.total.add(trip);
+            self.by_leg[trip.leg.index()].add(trip);
+            self.by_year.entry(trip.exit_candle.month().0).or_default().add(trip);
+            self.returns.push(trip.net_return);
+        }
+        self.equity.mark(moment.row);
+        trip
+    }
+
+    /// The figures, with the book that the history ended with.
+    ///
+    /// **Errors**: numbers beyond exact computation.
+    pub fn figures(self, book: &Book, terms: &Terms) -> Result<Figures, Overflow> {
+        let (Some(first), Some(last)) = (self.first, self.last) else {
+            return Ok(Figures::empty(self, book));
+        };
+        let span = self.interval.candles_between(first[0].open_time, last[0].open_time) + 1;
+        let final_equity = liquidated(book, &last, terms)?;
+        let held_to_the_end = |leg: Leg| {
+            let price = |row: &[Candle; 2]| nearest(row[leg.index()].close);
+            let kept = (1.0 - self.fee) * (1.0 - self.fee);
+            price(&last) * (1.0 - self.slippage) / (price(&first) * (1.0 + self.slippage)) * kept
+                - 1.0
+        };
+        Ok(Figures {
+            candles: self.candles,
+            missing: u64::try_from(span).unwrap_or(0).saturating_sub(self.candles),
+            span: Some((first[0].open_time, last[0].open_time)),
+            opening: self.opening,
+            final_equity,
+            drawdown: self.equity.worst,
+            exposure: float(self.held) / float(self.candles),
+            sharpe: self.equity.sharpe(self.interval),
+            t_stat: t_stat(&self.returns),
+            buy_and_hold: Leg::BOTH.map(held_to_the_end),
+            entries: self.entries,
+            refused: self.refused,
+            total: self.total,
+            by_leg: self.by_leg,
+            by_year: self.by_year,
+            months: self.equity.months,
+            returns: self.returns,
+        })
+    }
+}
+
+/// What a history was worth.
+#[derive(Debug, Clone)]
+pub struct Figures {
+    /// Rows that both legs share.
+    pub candles: u64,
+    /// Rows that the grid lacks between the first and the last.
+    pub missing: u64,
+    /// The first and the last candle; `None` where there is none.
+    pub span: Option<(Timestamp, Timestamp)>,
+    /// What it began with.
+    pub opening: Amount,
+    /// What selling everything at the last close would leave, after the fee.
+    pub final_equity: Amount,
+    /// The deepest fall of the equity, marked at every close.
+    pub drawdown: Drawdown,
+    /// The part of the candles at whose close something was held.
+    pub exposure: f64,
+    /// Annualised, of the returns from candle to candle, with no riskless rate; `None` where
+    /// nothing ever changed.
+    pub sharpe: Option<f64>,
+    /// Mean of the round trips' returns / its standard error.
+    pub t_stat: Option<f64>,
+    /// What holding each leg from the first close to the last would have returned, after costs.
+    pub buy_and_hold: [f64; 2],
+    /// Entries that were made.
+    pub entries: u64,
+    /// Entries that could not be paid.
+    pub refused: u64,
+    /// All round trips.
+    pub total: Sums,
+    /// Those of each leg.
+    pub by_leg: [Sums; 2],
+    /// Those that ended in a year.
+    pub by_year: BTreeMap<i16, Sums>,
+    /// The equity from month to month.
+    pub months: Vec<Month>,
+    /// Profit / cost of each round trip, oldest first.
+    pub returns: Vec<f64>,
+}
+
+impl Figures {
+    fn empty(tally: Tally, book: &Book) -> Self {
+        Self {
+            candles: 0,
+            missing: 0,
+            span: None,
+            opening: tally.opening,
+            final_equity: book.cash.unwrap_or_default(),
+            drawdown: Drawdown::default(),
+            exposure: 0.0,
+            sharpe: None,
+            t_stat: None,
+            buy_and_hold: [0.0; 2],
+            entries: 0,
+            refused: 0,
+            total: tally.total,
+            by_leg: tally.by_leg,
+            by_year: tally.by_year,
+            months: Vec::new(),
+            returns: Vec::new(),
+        }
+    }
+
+    /// What was gained or lost, as a fraction of what it began with.
+    #[must_use]
+    pub fn total_return(&self) -> f64 {
+        let opening = nearest(self.opening.value());
+        nearest(self.final_equity.value()) / opening - 1.0
+    }
+
+    /// Half of the opening balance in each leg, from the first close to the last.
+    #[must_use]
+    pub fn half_and_half(&self) -> f64 {
+        let [numerator, denominator] = self.buy_and_hold;
+        f64::midpoint(numerator, denominator)
+    }
+}
+
+/// What selling everything at this row's closes would leave.
+///
+/// **Rounding**: as a sale is rounded, against us.
+fn liquidated(book: &Book, row: &[Candle; 2], terms: &Terms) -> Result<Amount, Overflow> {
+    let cash = book.cash.unwrap_or_default();
+    let Some(holding) = book.position.holding() else { return Ok(cash) };
+    let Some(price) = Price::new(row[holding.leg.index()].close) else { return Ok(cash) };
+    let worth = Amount::proceeds_down(book.available()?, price)?;
+    let fee = worth.fee_up(terms.fee)?;
+    cash.plus(worth.minus(fee).unwrap_or_default())
+}
+
+fn t_stat(returns: &[f64]) -> Option<f64> {
+    let count = float(u64::try_from(returns.len()).expect("fewer than 2^64"));
+    let mean = returns.iter().sum::<f64>() / count;
+    let squares: f64 = returns.iter().map(|it| (it - mean) * (it - mean)).sum();
+    let error = (squares / (count - 1.0) / count).sqrt();
+    let t = mean / error;
+    t.is_finite().then_some(t)
+}
+
+fn float(count: u64) -> f64 {
+    nearest(Decimal::from(count))
+}
+
+fn bps(fraction: f64) -> f64 {
+    fraction * BPS
+}
+
+const BPS: f64 = 10_000.0;
