@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use ouroboros::failure::{Failure, Kind};
 use ouroboros::store::disk::System;
-use ouroboros::store::{self, Identity, Outbox, Store};
+use ouroboros::store::{self, Identity, Message, Outbox, Store};
 use ouroboros::trading::book::{Book, Day, Dust, Halt, HaltedBy, Holding, Leaving, Position};
 use ouroboros::trading::ledger::{Balances, Intent, KnownOrder, LastOrder, Ledger, Seen};
 use ouroboros::trading::market::{Asset, Leg, Side, SymbolRules};
@@ -343,6 +343,46 @@ fn a_state_that_was_not_loaded_is_never_written_over() {
     assert!(catch_unwind(AssertUnwindSafe(commit)).is_err(), "a bug, and found as one");
     assert_eq!(fs::read(world.path("state.json")).expect("the state"), b"{");
     assert_eq!(fs::read(world.path("journal.jsonl")).expect("the journal"), world.journal);
+}
+
+#[test]
+fn a_state_that_could_not_be_read_again_is_not_written() {
+    let most = 16 << 20;
+    let message = |length: usize| Outbox {
+        waiting: vec![Message { number: 11, text: "x".repeat(length) }],
+        ..outbox()
+    };
+    let world = World::new();
+    let mut store = world.open();
+    store.load().expect("a good state");
+    store.commit(identity(), flat(), message(0), &json!({})).expect("it is saved");
+    let shortest = world.now("state.json").len();
+    let longest = most - shortest;
+    store.commit(identity(), flat(), message(longest), &json!({})).expect("it is saved");
+    assert_eq!(world.now("state.json").len(), most);
+    for more in [1, 1_000] {
+        let done = store.commit(identity(), flat(), message(longest + more), &json!({}));
+        assert_eq!(kind(done.map(|_| ())), Kind::Storage, "{more} too many");
+    }
+    drop(store);
+    let state = world.open().load().expect("it can be read").expect("a state").clone();
+    assert_eq!(state.outbox, message(longest));
+    assert_eq!(state.number(), 5, "three commits, and two");
+}
+
+#[test]
+fn a_message_is_forgotten_once_it_was_delivered_and_not_before() {
+    let mut outbox = outbox();
+    let numbers = |outbox: &Outbox| -> Vec<u64> {
+        outbox.waiting.iter().map(|message| message.number).collect()
+    };
+    assert_eq!(numbers(&outbox), [11, 12]);
+    outbox.forget_through(10);
+    assert_eq!(numbers(&outbox), [11, 12]);
+    outbox.forget_through(11);
+    assert_eq!(numbers(&outbox), [12]);
+    outbox.forget_through(40);
+    assert!(outbox.waiting.is_empty() && outbox.next == 13);
 }
 
 // --- journal.jsonl -----------------------------------------------------------------------------
