@@ -4,17 +4,20 @@
 //! Inside one process, because there are thousands of them; `state.rs` tries samples with the real
 //! binary, and so do the last tests here for every command.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, symlink};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use ouroboros::failure::{Failure, Kind};
-use ouroboros::store::disk::System;
+use ouroboros::store::disk::{Disk, Handle, How, System};
 use ouroboros::store::{self, Identity, Message, Outbox, Store};
 use ouroboros::trading::book::{Book, Day, Dust, Halt, HaltedBy, Holding, Leaving, Position};
 use ouroboros::trading::ledger::{Balances, Intent, KnownOrder, LastOrder, Ledger, Seen};
@@ -383,6 +386,66 @@ fn a_message_is_forgotten_once_it_was_delivered_and_not_before() {
     assert_eq!(numbers(&outbox), [12]);
     outbox.forget_through(40);
     assert!(outbox.waiting.is_empty() && outbox.next == 13);
+}
+
+/// A disk on which somebody commits between the reading of a state and of its journal.
+#[derive(Debug)]
+struct Racing {
+    folder: PathBuf,
+    commits: AtomicUsize,
+}
+
+impl Disk for Racing {
+    fn open(&self, path: &Path, how: How) -> anyhow::Result<Option<Box<dyn Handle>>> {
+        let fewer = |left: usize| left.checked_sub(1);
+        if path.ends_with("journal.jsonl")
+            && self.commits.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok()
+        {
+            let mut store = open(&self.folder).expect("nobody else holds the lock");
+            store.load().expect("a good state");
+            store.commit(identity(), flat(), outbox(), &json!({})).expect("it is saved");
+        }
+        System.open(path, how)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        System.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        System.remove(path)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        System.sync_folder(folder)
+    }
+
+    fn make_folder(&self, folder: &Path) -> anyhow::Result<()> {
+        System.make_folder(folder)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        System.exists(path)
+    }
+
+    fn lock(&self, folder: &Path, name: &str) -> anyhow::Result<Option<Box<dyn Any>>> {
+        System.lock(folder, name)
+    }
+}
+
+#[test]
+fn a_look_while_others_commit_sees_a_whole_state_and_damage_is_still_seen() {
+    for commits in 0..5_u64 {
+        let world = World::new();
+        let number = usize::try_from(commits).expect("few");
+        let racing = Racing { folder: world.folder.clone(), commits: AtomicUsize::new(number) };
+        let state = store::peek(&racing, &world.folder).expect("a whole one").expect("a state");
+        assert_eq!(state.number(), 3 + commits);
+    }
+    let world = World::new();
+    write_private(&world.path("journal.jsonl"), b"");
+    let racing = Racing { folder: world.folder.clone(), commits: AtomicUsize::new(0) };
+    assert_eq!(kind(store::peek(&racing, &world.folder).map(|_| ())), Kind::Untrusted);
 }
 
 // --- journal.jsonl -----------------------------------------------------------------------------
