@@ -172,8 +172,11 @@ fn to_text(config: &Config, figures: &Figures, verdict: &str) -> String {
     if let Some((from, to)) = figures.span {
         let _ = write!(text, ", {from} to {to}");
     }
-    let _ =
-        write!(text, ": {} candles, {} missing\n\n{verdict}\n", figures.candles, figures.missing);
+    let _ = write!(text, ": {} candles, {} missing\n", figures.candles, figures.missing);
+    for line in wrapped(verdict) {
+        let _ = write!(text, "\n{line}");
+    }
+    text.push('\n');
     let mut line = |name: &str, value: String| {
         let _ = write!(text, "\n{name:<16} {value}");
     };
@@ -241,6 +244,23 @@ fn to_text(config: &Config, figures: &Figures, verdict: &str) -> String {
     text
 }
 
+/// Lines of words, none longer than a person reads with ease.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().expect("there is one from the beginning on");
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= LINE {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
 /// A file of round trips, whole or not there at all.
 struct Table {
     path: PathBuf,
@@ -301,6 +321,9 @@ fn failed(path: &Path, error: std::io::Error) -> Failure {
     let shown = path.display();
     Failure::storage(&anyhow::Error::new(error).context(format!("failed to write `{shown}`")))
 }
+
+/// **Units**: characters.
+const LINE: usize = 96;
 
 /// Fees a side for which it is said what a round trip would have left. **Units**: basis points.
 const FEES: [f64; 7] = [0.0, 1.0, 2.0, 5.0, 7.5, 10.0, 20.0];

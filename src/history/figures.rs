@@ -274,7 +274,8 @@ impl Tally {
             None => None,
             Some(step) => {
                 self.entries += u64::from(matches!(step.order, Some((_, Side::Buy, Some(_)))));
-                self.refused += u64::from(step.refused.is_some());
+                let is_flat = matches!(moment.book.position, Position::Flat { .. });
+                self.refused += u64::from(step.refused.is_some() && is_flat);
                 self.equity.traded(moment.book);
                 self.trips.next(moment, self.interval)
             }
