@@ -65,7 +65,17 @@ pub fn backtest(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure>
         engine.push(*row, &mut look).map_err(stopped)?;
     }
     if count < config.rules.window {
-        return Err(too_short(count, config.rules.window));
+        return Err(match (wanted.from, wanted.to) {
+            (None, None) => too_short(count, config.rules.window),
+            _ => Failure::untrusted(
+                format!(
+                    "between `--from` and `--to` are {count} candles that both legs share, a window \
+                     needs {}",
+                    config.rules.window
+                ),
+                "give it a longer part of the recording, or set a smaller `ROLLING_WINDOW`",
+            ),
+        });
     }
     let book = engine.finish(&mut look).map_err(stopped)?;
     written?;
@@ -213,7 +223,7 @@ fn to_text(config: &Config, figures: &Figures, verdict: &str) -> String {
             percent(figures.total_return())
         ),
     );
-    line("deepest fall", percent(-figures.drawdown.depth));
+    line("deepest fall", format!("{:.2} %", figures.drawdown.depth * 100.0));
     line("in the market", format!("{:.1} % of the candles", figures.exposure * 100.0));
     line("Sharpe ratio", or_none(figures.sharpe, " a year"));
     line("t", or_none(figures.t_stat, ""));

@@ -64,11 +64,11 @@ pub fn verdict(figures: &Figures, pair: &Pair, terms: &Terms) -> String {
 
 fn nothing_came_of_it(figures: &Figures, pair: &Pair) -> String {
     let what = match (figures.entries, figures.refused) {
-        (0, 0) => "No entry was made".to_owned(),
-        (0, refused) => format!("No entry was made, {refused} could not be paid"),
-        _ => "An entry was made and is still open; no round trip was".to_owned(),
+        (0, 0) => "no entry was made".to_owned(),
+        (0, refused) => format!("no entry was made: {refused} could not be paid"),
+        _ => "one entry was made, and it is still open".to_owned(),
     };
-    format!("{what} on {} candles. {}", figures.candles, doing_nothing(figures, pair))
+    format!("On {} candles {what}. {}", figures.candles, doing_nothing(figures, pair))
 }
 
 fn doing_nothing(figures: &Figures, pair: &Pair) -> String {

@@ -420,8 +420,10 @@ fn what_cannot_be_is_refused() {
     let run = |args: &[&str]| backtest(&home, &dumps, args);
     let _ = run(&["--from", "yesterday"]).expect_exit(2);
     let _ = run(&["--from", "2024-03-32"]).expect_exit(2);
-    run(&["--from", "2025-01-01"]).expect_exit(65).expect_said(&["0 candles", "window needs 20"]);
-    run(&["--to", "2024-03-01T04:30:00Z"]).expect_exit(65).expect_said(&["19 candles"]);
+    run(&["--from", "2025-01-01"])
+        .expect_exit(65)
+        .expect_said(&["are 0 candles", "window needs 20"]);
+    run(&["--to", "2024-03-01T04:30:00Z"]).expect_exit(65).expect_said(&["are 19 candles"]);
     let nowhere = home.path().join("no/such/folder/trips.csv");
     let outcome = run(&["--trades", &nowhere.to_string_lossy()]).expect_exit(74);
     outcome.expect_said(&["trips.csv"]);
