@@ -15,7 +15,7 @@ use crate::cli::{Cli, Command, Options};
 use crate::clock;
 use crate::command::backtest::Wanted;
 use crate::command::resume::Resume;
-use crate::command::{Answer, audit, backtest, check, flatten, halt, resume, status};
+use crate::command::{Answer, audit, backtest, check, flatten, halt, resume, status, sweep};
 use crate::config::Config;
 use crate::exchange::http::Http;
 use crate::failure::{Failure, Kind};
@@ -102,7 +102,7 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
     let stop = (!asks).then(Stop::on_signals);
     let config = match &cli.command {
         // A history is always a recording.
-        Some(Command::Backtest { .. }) if options.candles.is_none() => {
+        Some(Command::Backtest { .. } | Command::Sweep { .. }) if options.candles.is_none() => {
             let options = Options { candles: Some(DEMO.into()), ..options.clone() };
             Config::load(&options, environment)?
         }
@@ -110,7 +110,13 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
     };
     let looks = matches!(
         cli.command,
-        Some(Command::Audit | Command::Backtest { .. } | Command::Check | Command::Status)
+        Some(
+            Command::Audit
+                | Command::Backtest { .. }
+                | Command::Check
+                | Command::Status
+                | Command::Sweep { .. }
+        )
     );
     let stops = matches!(cli.command, Some(Command::Halt { .. } | Command::Resume { .. }));
     if !looks && !stops {
@@ -141,6 +147,11 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
         Some(Command::Backtest { from, to, trades }) => {
             let wanted = Wanted { from: *from, to: *to, trades: trades.as_deref() };
             backtest::backtest(&config, &wanted).map(Some)
+        }
+        Some(Command::Sweep { window, entry, exit, edge, folds, jobs }) => {
+            let (folds, jobs) = (usize::from(*folds), jobs.map(usize::from));
+            let wanted = sweep::Wanted { window, entry, exit, edge, folds, jobs };
+            sweep::sweep(&config, &wanted).map(Some)
         }
         Some(Command::Audit) => audit::audit(&System, &config).map(Some),
         Some(Command::Status) => status::status(&config, now).map(Some),

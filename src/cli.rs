@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::history::sweep::Range;
 use crate::trading::time::When;
 
 /// Trades a pair by mean reversion on Binance Spot: one safe step per start.
@@ -113,6 +114,28 @@ pub enum Command {
         #[arg(long, value_name = "FILE.csv")]
         trades: Option<PathBuf>,
     },
+    /// A grid of parameters over history, in and out of sample
+    #[command(after_help = SWEEP_EXAMPLES)]
+    Sweep {
+        /// Values of `ROLLING_WINDOW`
+        #[arg(long, value_name = "A..B:STEP", default_value = "10..50:10")]
+        window: Range,
+        /// Values of `ENTRY_THRESHOLD`
+        #[arg(long, value_name = "A..B:STEP", default_value = "1.5..3:0.5")]
+        entry: Range,
+        /// Values of `EXIT_THRESHOLD`
+        #[arg(long, value_name = "A..B:STEP", default_value = "0..0.5:0.5")]
+        exit: Range,
+        /// Values of `MIN_EDGE_BPS`
+        #[arg(long, value_name = "A..B:STEP", default_value = "0..60:20")]
+        edge: Range,
+        /// Into how many parts the history is cut
+        #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u16).range(2..=100))]
+        folds: u16,
+        /// Threads; as many as there are processors by default
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+        jobs: Option<u16>,
+    },
     /// Print completions for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -176,6 +199,13 @@ const BACKTEST_EXAMPLES: &str = "Examples:
 
 It begins with PAPER_BALANCE_USDT and does what `ouroboros run --dry-run --candles ./dumps`, started
 once after every candle, would have done. Nothing is kept.";
+
+const SWEEP_EXAMPLES: &str = "Examples:
+  ouroboros sweep --candles ./dumps
+  ouroboros sweep --candles ./dumps --window 10..200:10 --entry 1.5..3:0.25 --edge 0..60:20 --json
+
+Each cell is what `ouroboros backtest` says with those values. Walk-forward: the cell that gained most
+in all folds so far is tried on the next one, and only that counts as out of sample.";
 
 const COMPLETIONS_EXAMPLES: &str = "Examples:
   ouroboros completions bash > /etc/bash_completion.d/ouroboros

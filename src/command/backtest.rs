@@ -12,12 +12,13 @@ use super::{Answer, status};
 use crate::config::{Config, Mode};
 use crate::exchange::replay::{Replay, too_short};
 use crate::failure::Failure;
-use crate::history::engine::{Engine, Stopped};
+use crate::history::engine::{Engine, Fold, Stopped};
 use crate::history::figures::{Figures, Sums, Tally};
 use crate::history::trip::Trip;
 use crate::history::verdict::verdict;
 use crate::report;
 use crate::trading::book::{Book, Holding};
+use crate::trading::candle::Candle;
 use crate::trading::market::{Leg, Pair};
 use crate::trading::money::Overflow;
 use crate::trading::time::When;
@@ -38,13 +39,10 @@ pub struct Wanted<'a> {
 /// **Errors**: candles that are missing or damaged, too few of them, numbers beyond computation, a
 /// file that can't be written.
 pub fn backtest(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure> {
-    let Mode::Replay(recording) = &config.mode else {
-        unreachable!("without `--candles` the sample is taken")
-    };
-    let rows = Replay::open(recording, &config.pair, config.rules.interval)?;
     let mut table = wanted.trades.map(Table::create).transpose()?;
     let mut tally = Tally::new(&config.rules, &config.terms, config.opening_balance);
-    let mut engine = Engine::new(Book::open(config.opening_balance), &config.rules, &config.terms);
+    let book = Book::open(config.opening_balance);
+    let mut engine = Engine::new(Fold::new(book, &config.rules, &config.terms));
     let mut written = Ok(());
     let mut look = |moment: crate::history::engine::Moment<'_>| {
         let trip = tally.add(&moment);
@@ -52,30 +50,8 @@ pub fn backtest(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure>
             written = table.add(&trip, &config.pair);
         }
     };
-    let mut count = 0;
-    for row in rows.rows() {
-        let at = row[0].open_time;
-        if wanted.from.is_some_and(|from| at < from.begin) {
-            continue;
-        }
-        if wanted.to.is_some_and(|to| at >= to.end) {
-            break;
-        }
-        count += 1;
-        engine.push(*row, &mut look).map_err(stopped)?;
-    }
-    if count < config.rules.window {
-        return Err(match (wanted.from, wanted.to) {
-            (None, None) => too_short(count, config.rules.window),
-            _ => Failure::untrusted(
-                format!(
-                    "between `--from` and `--to` are {count} candles that both legs share, a window \
-                     needs {}",
-                    config.rules.window
-                ),
-                "give it a longer part of the recording, or set a smaller `ROLLING_WINDOW`",
-            ),
-        });
+    for row in part(config, wanted.from, wanted.to)? {
+        engine.push(row, &mut look).map_err(stopped)?;
     }
     let book = engine.finish(&mut look).map_err(stopped)?;
     written?;
@@ -90,14 +66,47 @@ pub fn backtest(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure>
     })
 }
 
-fn stopped(why: Stopped) -> Failure {
+/// The rows of the recording that count.
+///
+/// **Errors**: candles that are missing or damaged, or fewer of them than a window needs.
+pub(super) fn part(
+    config: &Config,
+    from: Option<When>,
+    to: Option<When>,
+) -> Result<Vec<[Candle; 2]>, Failure> {
+    let Mode::Replay(recording) = &config.mode else {
+        unreachable!("without `--candles` the sample is taken")
+    };
+    let replay = Replay::open(recording, &config.pair, config.rules.interval)?;
+    let is_wanted = |row: &&[Candle; 2]| {
+        let at = row[0].open_time;
+        from.is_none_or(|from| at >= from.begin) && to.is_none_or(|to| at < to.end)
+    };
+    let rows: Vec<_> = replay.rows().iter().filter(is_wanted).copied().collect();
+    let (count, window) = (rows.len(), config.rules.window);
+    if count >= window {
+        return Ok(rows);
+    }
+    Err(match (from, to) {
+        (None, None) => too_short(count, window),
+        _ => Failure::untrusted(
+            format!(
+                "between `--from` and `--to` are {count} candles that both legs share, a window \
+                 needs {window}"
+            ),
+            "give it a longer part of the recording, or set a smaller `ROLLING_WINDOW`",
+        ),
+    })
+}
+
+pub(super) fn stopped(why: Stopped) -> Failure {
     match why {
         Stopped::Overflow => too_large(Overflow),
         Stopped::Halted(halt) => report::halted_itself(&halt),
     }
 }
 
-fn too_large(overflow: Overflow) -> Failure {
+pub(super) fn too_large(overflow: Overflow) -> Failure {
     Failure::untrusted(
         format!("the history has prices beyond computation: {overflow}"),
         "look at the candles and at `TRADE_AMOUNT_USDT`",
@@ -182,7 +191,7 @@ fn to_text(config: &Config, figures: &Figures, verdict: &str) -> String {
     if let Some((from, to)) = figures.span {
         let _ = write!(text, ", {from} to {to}");
     }
-    let _ = write!(text, ": {} candles, {} missing\n", figures.candles, figures.missing);
+    let _ = writeln!(text, ": {} candles, {} missing", figures.candles, figures.missing);
     for line in wrapped(verdict) {
         let _ = write!(text, "\n{line}");
     }
@@ -255,7 +264,7 @@ fn to_text(config: &Config, figures: &Figures, verdict: &str) -> String {
 }
 
 /// Lines of words, none longer than a person reads with ease.
-fn wrapped(text: &str) -> Vec<String> {
+pub(super) fn wrapped(text: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let line = lines.last_mut().expect("there is one from the beginning on");

@@ -7,6 +7,7 @@ pub mod flatten;
 pub mod halt;
 pub mod resume;
 pub mod status;
+pub mod sweep;
 
 use serde_json::Value;
 

@@ -14,7 +14,7 @@ use crate::trading::market::SymbolRules;
 use crate::trading::money::{Overflow, Price};
 use crate::trading::order::{Terms, Touch};
 use crate::trading::strategy::{self, Observation, Reading};
-use crate::trading::time::Timestamp;
+use crate::trading::time::{Interval, Timestamp};
 
 /// What a history ends on before its last candle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,42 +44,111 @@ pub struct Moment<'a> {
     pub book: &'a Book,
 }
 
-/// The fold over a history.
+/// What the window of each candle says, of eight windows at once.
 #[derive(Debug)]
-pub struct Engine<'a> {
+pub struct Windows {
+    interval: Interval,
+    window: usize,
+    /// Rows whose windows were not read yet.
+    rows: Vec<[Candle; 2]>,
+    /// For each of them, whether its window is full of sound rows without a gap.
+    is_full: Vec<bool>,
+    /// Their spreads, after those that the first one's window needs.
+    spreads: Vec<f64>,
+    /// How many rows up to the newest are sound and follow each other without a gap.
+    sound: usize,
+    newest: Option<Timestamp>,
+}
+
+impl Windows {
+    /// Windows of so many candles.
+    #[must_use]
+    pub fn new(interval: Interval, window: usize) -> Self {
+        Self {
+            interval,
+            window,
+            rows: Vec::with_capacity(BLOCK),
+            is_full: Vec::with_capacity(BLOCK),
+            spreads: Vec::with_capacity(BLOCK + window),
+            sound: 0,
+            newest: None,
+        }
+    }
+
+    /// One more row. Whether it is time to [`Windows::read`].
+    pub fn push(&mut self, row: [Candle; 2]) -> bool {
+        let [numerator, denominator] = &row;
+        let at = numerator.open_time;
+        let interval = self.interval;
+        let follows = self.newest.is_none_or(|newest| at.millis_since(newest) == interval.millis());
+        let is_sound = row.iter().all(Candle::is_sound) && interval.is_on_grid(at);
+        self.sound = match (is_sound, follows) {
+            (true, true) => self.sound + 1,
+            (true, false) => 1,
+            (false, _) => 0,
+        };
+        self.newest = Some(at);
+        self.is_full.push(self.sound >= self.window);
+        self.spreads.push(strategy::spread(numerator.close, denominator.close));
+        self.rows.push(row);
+        self.rows.len() == BLOCK
+    }
+
+    /// Hands over every row since the last time, in order, with what its window says; `None` where
+    /// that can't be trusted or is not full yet.
+    ///
+    /// **Errors**: those of `take`; rows after that are not handed over.
+    pub fn read<E>(
+        &mut self,
+        mut take: impl FnMut(&[Candle; 2], Option<Reading>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let readings = self.readings();
+        for ((row, reading), is_full) in self.rows.iter().zip(readings).zip(&self.is_full) {
+            take(row, reading.filter(|_| *is_full))?;
+        }
+        let kept = (self.window - 1).min(self.spreads.len());
+        self.spreads.drain(..self.spreads.len() - kept);
+        self.rows.clear();
+        self.is_full.clear();
+        Ok(())
+    }
+
+    /// What the window of each of `rows` says, whether it can be trusted or not; `None` where there
+    /// is no full one.
+    fn readings(&self) -> Vec<Option<Reading>> {
+        let window = self.window;
+        let mut readings = Vec::with_capacity(self.rows.len());
+        // Before the first full window there are fewer spreads than rows and window need.
+        let missing = (self.rows.len() + window - 1).saturating_sub(self.spreads.len());
+        readings.resize(missing.min(self.rows.len()), None);
+        let mut rest = &self.spreads[..];
+        while rest.len() >= window + LANES - 1 {
+            let eight: [Reading; LANES] = strategy::neighbours(&rest[..window + LANES - 1]);
+            readings.extend(eight.map(Some));
+            rest = &rest[LANES..];
+        }
+        readings.extend(rest.windows(window).map(|spreads| Some(strategy::reading(spreads))));
+        readings
+    }
+}
+
+/// The steps over a history whose windows were read.
+#[derive(Debug)]
+pub struct Fold<'a> {
     rules: &'a Rules,
     terms: &'a Terms,
     /// As [`Moment::book`].
     book: Book,
-    /// Rows whose candles were not decided on yet.
-    rows: Vec<[Candle; 2]>,
-    /// Their spreads, after those that the first one's window needs.
-    spreads: Vec<f64>,
-    /// How many rows up to the newest are sound and follow each other without a gap, and the newest.
-    sound: usize,
     newest: Option<Timestamp>,
     count: usize,
-    /// For each of `rows`, whether its window is full of such rows.
-    is_full: Vec<bool>,
     is_plain: bool,
 }
 
-impl<'a> Engine<'a> {
+impl<'a> Fold<'a> {
     /// A fold that begins with this book.
     #[must_use]
     pub fn new(book: Book, rules: &'a Rules, terms: &'a Terms) -> Self {
-        Self {
-            rules,
-            terms,
-            book,
-            rows: Vec::with_capacity(BLOCK),
-            spreads: Vec::with_capacity(BLOCK + rules.window),
-            sound: 0,
-            newest: None,
-            count: 0,
-            is_full: Vec::with_capacity(BLOCK),
-            is_plain: false,
-        }
+        Self { rules, terms, book, newest: None, count: 0, is_plain: false }
     }
 
     /// The same, but each candle takes the whole step: what the quick way is compared with.
@@ -88,70 +157,38 @@ impl<'a> Engine<'a> {
         Self { is_plain: true, ..self }
     }
 
-    /// One more row. `look` is shown every row, in order, not necessarily at once.
+    /// The next row, with what its window says; `look` is shown what was done.
     ///
-    /// **Errors**: as [`Stopped`]; rows after that are not looked at.
-    pub fn push(
+    /// **Errors**: as [`Stopped`].
+    pub fn next(
         &mut self,
-        row: [Candle; 2],
+        row: &[Candle; 2],
+        reading: Option<Reading>,
         look: &mut impl FnMut(Moment<'_>),
     ) -> Result<(), Stopped> {
-        let [numerator, denominator] = &row;
-        let at = numerator.open_time;
-        let follows = self
-            .newest
-            .is_none_or(|newest| at.millis_since(newest) == self.rules.interval.millis());
-        let is_sound = row.iter().all(Candle::is_sound) && self.rules.interval.is_on_grid(at);
-        self.sound = match (is_sound, follows) {
-            (true, true) => self.sound + 1,
-            (true, false) => 1,
-            (false, _) => 0,
-        };
-        self.newest = Some(at);
+        self.newest = Some(row[0].open_time);
         self.count += 1;
-        self.is_full.push(self.sound >= self.rules.window);
-        self.spreads.push(strategy::spread(numerator.close, denominator.close));
-        self.rows.push(row);
-        if self.rows.len() == BLOCK { self.decide(look) } else { Ok(()) }
+        let z = reading.and_then(|reading| reading.z);
+        let is_quiet = |fold: &Self| !fold.is_plain && machine::is_quiet(&fold.book, z, fold.rules);
+        let step = match reading {
+            Some(reading) if !is_quiet(self) => Some(self.step(row, reading)?),
+            // A candle that can't be traded on is left alone whatever is held.
+            Some(_) | None => None,
+        };
+        let is_traded = |step: &&Step| step.order.is_some() || step.refused.is_some();
+        let step = step.as_ref().filter(is_traded);
+        look(Moment { row, reading, step, book: &self.book });
+        Ok(())
     }
 
     /// There are no further rows. The book in the end.
-    ///
-    /// **Errors**: as [`Engine::push`].
-    pub fn finish(mut self, look: &mut impl FnMut(Moment<'_>)) -> Result<Book, Stopped> {
-        self.decide(look)?;
+    #[must_use]
+    pub fn finish(self) -> Book {
         let cooling = matches!(self.book.position, Position::Flat { cooling: true });
-        Ok(match self.newest.filter(|_| self.count >= self.rules.window) {
+        match self.newest.filter(|_| self.count >= self.rules.window) {
             Some(newest) => self.book.decided(newest, cooling),
             None => self.book,
-        })
-    }
-
-    fn decide(&mut self, look: &mut impl FnMut(Moment<'_>)) -> Result<(), Stopped> {
-        let readings = self.readings();
-        let rows = std::mem::take(&mut self.rows);
-        for (number, row) in rows.iter().enumerate() {
-            let reading = readings[number].filter(|_| self.is_full[number]);
-            let z = reading.and_then(|reading| reading.z);
-            let is_quiet = match reading {
-                // A candle that can't be traded on is left alone whatever is held.
-                None => true,
-                Some(_) => !self.is_plain && machine::is_quiet(&self.book, z, self.rules),
-            };
-            let step = match reading.filter(|_| !is_quiet) {
-                Some(reading) => Some(self.step(row, reading)?),
-                None => None,
-            };
-            let is_traded = |step: &&Step| step.order.is_some() || step.refused.is_some();
-            let step = step.as_ref().filter(is_traded);
-            look(Moment { row, reading, step, book: &self.book });
         }
-        let kept = (self.rules.window - 1).min(self.spreads.len());
-        self.spreads.drain(..self.spreads.len() - kept);
-        self.rows = rows;
-        self.rows.clear();
-        self.is_full.clear();
-        Ok(())
     }
 
     /// The step of a run that finds this candle.
@@ -172,23 +209,44 @@ impl<'a> Engine<'a> {
             None => Ok(step),
         }
     }
+}
 
-    /// What the window of each of `rows` says, whether it can be trusted or not; `None` where there
-    /// is no full one.
-    fn readings(&self) -> Vec<Option<Reading>> {
-        let window = self.rules.window;
-        let mut readings = Vec::with_capacity(self.rows.len());
-        // Before the first full window there are fewer spreads than rows and window need.
-        let missing = (self.rows.len() + window - 1).saturating_sub(self.spreads.len());
-        readings.resize(missing.min(self.rows.len()), None);
-        let mut rest = &self.spreads[..];
-        while rest.len() >= window + LANES - 1 {
-            let eight: [Reading; LANES] = strategy::neighbours(&rest[..window + LANES - 1]);
-            readings.extend(eight.map(Some));
-            rest = &rest[LANES..];
-        }
-        readings.extend(rest.windows(window).map(|spreads| Some(strategy::reading(spreads))));
-        readings
+/// Windows and steps over a history of any length.
+#[derive(Debug)]
+pub struct Engine<'a> {
+    windows: Windows,
+    fold: Fold<'a>,
+}
+
+impl<'a> Engine<'a> {
+    /// Begins with what this fold begins with.
+    #[must_use]
+    pub fn new(fold: Fold<'a>) -> Self {
+        Self { windows: Windows::new(fold.rules.interval, fold.rules.window), fold }
+    }
+
+    /// One more row. `look` is shown every row, in order, not necessarily at once.
+    ///
+    /// **Errors**: as [`Stopped`]; rows after that are not looked at.
+    pub fn push(
+        &mut self,
+        row: [Candle; 2],
+        look: &mut impl FnMut(Moment<'_>),
+    ) -> Result<(), Stopped> {
+        if self.windows.push(row) { self.decide(look) } else { Ok(()) }
+    }
+
+    /// There are no further rows. The book in the end.
+    ///
+    /// **Errors**: as [`Engine::push`].
+    pub fn finish(mut self, look: &mut impl FnMut(Moment<'_>)) -> Result<Book, Stopped> {
+        self.decide(look)?;
+        Ok(self.fold.finish())
+    }
+
+    fn decide(&mut self, look: &mut impl FnMut(Moment<'_>)) -> Result<(), Stopped> {
+        let Self { windows, fold } = self;
+        windows.read(|row, reading| fold.next(row, reading, look))
     }
 }
 

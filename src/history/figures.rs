@@ -126,6 +126,9 @@ struct Equity {
     floor: f64,
     months: Vec<Month>,
     next_month: Timestamp,
+    /// The equity with which each UTC day ended, if that is wanted, and when the newest one ends.
+    days: Option<Vec<f64>>,
+    next_day: Timestamp,
 }
 
 /// A month of the table.
@@ -174,6 +177,8 @@ impl Equity {
             floor: opening,
             months: Vec::new(),
             next_month: Timestamp::EPOCH,
+            days: None,
+            next_day: Timestamp::EPOCH,
         }
     }
 
@@ -218,6 +223,14 @@ impl Equity {
         if let Some(month) = self.months.last_mut() {
             month.equity.1 = equity;
         }
+        if let Some(days) = &mut self.days {
+            if at >= self.next_day {
+                self.next_day = at.day().plus_millis(DAY_MILLIS);
+                days.push(equity);
+            } else if let Some(day) = days.last_mut() {
+                *day = equity;
+            }
+        }
     }
 
     fn begin_month(&mut self, at: Timestamp) {
@@ -260,6 +273,22 @@ impl Tally {
             by_year: BTreeMap::new(),
             returns: Vec::new(),
         }
+    }
+
+    /// The same, and the equity of each day is kept.
+    #[must_use]
+    pub fn by_day(mut self) -> Self {
+        self.equity.days = Some(Vec::new());
+        self
+    }
+
+    /// What the equity gained or lost on each UTC day, as fractions; the first is that of the opening
+    /// balance.
+    #[must_use]
+    pub fn days(&self) -> Vec<f64> {
+        let mut before = nearest(self.opening.value());
+        let days = self.equity.days.iter().flatten();
+        days.map(|equity| equity / std::mem::replace(&mut before, *equity) - 1.0).collect()
     }
 
     /// One more candle; the round trip that ended on it, if one did.
@@ -435,3 +464,4 @@ fn bps(fraction: f64) -> f64 {
 }
 
 const BPS: f64 = 10_000.0;
+const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;

@@ -2,5 +2,7 @@
 
 pub mod engine;
 pub mod figures;
+pub mod overfit;
+pub mod sweep;
 pub mod trip;
 pub mod verdict;

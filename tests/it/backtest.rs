@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ouroboros::history::engine::{Engine, Moment};
+use ouroboros::history::engine::{Engine, Fold, Moment};
 use ouroboros::trading::book::Book;
 use ouroboros::trading::candle::{Candle, Legs};
 use ouroboros::trading::fill::{self, Step};
@@ -263,10 +263,8 @@ fn engine(
     opening: Amount,
     is_plain: bool,
 ) -> (Book, Vec<Step>) {
-    let mut engine = Engine::new(Book::open(opening), rules, terms);
-    if is_plain {
-        engine = engine.plainly();
-    }
+    let fold = Fold::new(Book::open(opening), rules, terms);
+    let mut engine = Engine::new(if is_plain { fold.plainly() } else { fold });
     let (mut steps, mut shown) = (Vec::new(), Vec::new());
     let mut look = |moment: Moment<'_>| {
         steps.extend(moment.step.cloned());

@@ -108,6 +108,8 @@ mod statistics;
 mod step;
 /// The scripted exchange, the runner and the tables.
 mod support;
+/// A grid over a history: each cell a backtest, and what choosing the best was worth.
+mod sweep;
 /// The laws of what is parsed, shared with the fuzzer.
 #[path = "../fuzz/targets/mod.rs"]
 mod targets;
