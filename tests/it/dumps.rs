@@ -2,6 +2,10 @@
 
 use std::fs;
 
+use ouroboros::exchange::dump;
+use ouroboros::trading::market::{Asset, Symbol};
+use ouroboros::trading::time::Interval;
+use rust_decimal::Decimal;
 use serde_json::json;
 
 use crate::support::clock::{DAY, HOUR, rfc3339};
@@ -79,6 +83,73 @@ fn rows_that_overlap_and_differ_are_refused() {
     let other = [eth[0] + eth[0]];
     Dump::hourly(START + HOUR).write_leg(&replay.candles(), "ETHUSDT", "2024-03-01", &other);
     expect_damage(&replay, &["ETHUSDT-1h-2024-03"]);
+}
+
+#[test]
+fn files_of_every_kind_are_one_history() {
+    let replay = Replay::empty();
+    let (btc, eth): (Vec<_>, Vec<_>) = spreads("20 20 20 21 20 20").into_iter().unzip();
+    let (micros, header, wrapping) = (true, true, Wrapping::Deflated);
+    for (symbol, leg) in [("BTCUSDT", &btc), ("ETHUSDT", &eth)] {
+        let folder = replay.candles();
+        Dump::hourly(START).write_leg(&folder, symbol, "2024-03-01", &leg[..2]);
+        let path = format!("{symbol}-1h-2024-03-01.csv");
+        edit(&replay, &path, |text| text.trim_end().to_owned());
+        // The candle on the border is the same, in other words.
+        let middle = Dump { micros, header, wrapping, ..Dump::hourly(START + HOUR) };
+        middle.write_leg(&folder, symbol, "2024-03-02", &leg[1..4]);
+        fs::write(folder.join(format!("{symbol}-1h-2024-03-03.csv")), "").expect("an empty file");
+        Dump { header, ..Dump::hourly(START) }.write_leg(&folder, symbol, "2024-03-04", &[]);
+        // Named first, and the last of all.
+        let last = Dump { micros, header, ..Dump::hourly(START + 4 * HOUR) };
+        last.write_leg(&folder, symbol, "2024", &leg[4..]);
+        edit(&replay, &format!("{symbol}-1h-2024.csv"), |text| text.replace('\n', "\r\n"));
+    }
+    replay.expect_actions(&[], "buy sell hold end-of-data");
+}
+
+#[test]
+fn a_candle_that_a_border_has_twice_has_to_be_one() {
+    let replay = Replay::empty();
+    let (btc, eth): (Vec<_>, Vec<_>) = spreads("20 20 20 21").into_iter().unzip();
+    Dump::hourly(START).write_leg(&replay.candles(), "BTCUSDT", "2024-03", &btc);
+    Dump::hourly(START).write_leg(&replay.candles(), "ETHUSDT", "2024-03-01", &eth[..3]);
+    let later = Dump { header: true, wrapping: Wrapping::Stored, ..Dump::hourly(START + 2 * HOUR) };
+    later.write_leg(&replay.candles(), "ETHUSDT", "2024-03-02", &[eth[2] + eth[2], eth[3]]);
+    let words = ["ETHUSDT-1h-2024-03-02.zip`, line 2: ", "ETHUSDT-1h-2024-03-01.csv`, line 3"];
+    expect_damage(&replay, &words);
+}
+
+#[test]
+fn a_line_that_stands_twice_has_to_be_one() {
+    for (other, expected) in [("3000.00000000", None), ("3000.00000001", Some(", line 4: "))] {
+        let replay = Replay::new(&spreads("20 20 20 21"));
+        edit(&replay, "ETHUSDT-1h-2024-03.csv", |text| {
+            let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+            let twice = lines[2].replacen("3000.00000000", other, 1);
+            lines.insert(3, &twice);
+            lines.concat()
+        });
+        match expected {
+            Some(line) => expect_damage(&replay, &["ETHUSDT-1h-2024-03.csv`", line, "line 3"]),
+            None => drop(replay.expect_actions(&[], "buy end-of-data")),
+        }
+    }
+}
+
+#[test]
+fn damage_where_the_other_leg_is_over_is_damage() {
+    for name in names() {
+        let replay = Replay::new(&spreads("20 20 20 21 20 20 20"));
+        for other in names() {
+            edit(&replay, other, |text| {
+                let lines: Vec<&str> = text.split_inclusive('\n').collect();
+                lines[..if other == name { 7 } else { 4 }].concat()
+            });
+        }
+        edit(&replay, name, |text| text.trim_end().to_owned() + ",0\n");
+        expect_damage(&replay, &[name, "line 7: has 13 columns"]);
+    }
 }
 
 #[test]
@@ -185,6 +256,61 @@ fn a_broken_zip_is_refused() {
 }
 
 #[test]
+fn a_damaged_zip_is_told_before_the_lines_that_it_damages() {
+    let folder = tempfile::tempdir().expect("a folder for files");
+    let csv = Dump::hourly(START).csv(&vec![Decimal::from(60_000); 10_000]);
+    let good = zip("a.csv", csv.as_bytes(), false);
+    // A price that is none, a candle that is older, a column too few, and what is no text.
+    for (text, byte) in [("60000.", b'x'), ("1709", b'0'), (",0\n", b'0'), ("60000.", 0xff)] {
+        let places = good.windows(text.len()).enumerate();
+        let mut places = places.filter(|(_, bytes)| *bytes == text.as_bytes());
+        let mut bytes = good.clone();
+        bytes[places.nth(8).expect("one of the first lines has it").0] = byte;
+        fs::write(folder.path().join("BTCUSDT-1h-1.zip"), bytes).expect("a file is written");
+        let told = dump::read(folder.path(), &bitcoin(), hour()).expect_err("damage").message;
+        assert!(told.ends_with("its file does not fit its checksum"), "{told}");
+    }
+}
+
+#[test]
+fn a_zip_may_have_a_comment_of_any_length() {
+    let folder = tempfile::tempdir().expect("a folder for files");
+    let csv = Dump::hourly(START).csv(&[Decimal::from(60_000)]);
+    for length in (0..40).chain(4_000..4_100).chain([65_535]) {
+        let archive = [zip("a.csv", csv.as_bytes(), true), vec![b'P'; length]].concat();
+        fs::write(folder.path().join("BTCUSDT-1h-1.zip"), archive).expect("a file is written");
+        let candles = dump::read(folder.path(), &bitcoin(), hour()).expect("a good archive");
+        assert_eq!(candles.len(), 1, "{length}");
+    }
+}
+
+#[test]
+fn the_reader_fails_at_the_end_of_a_damaged_zip_and_fails_again() {
+    let folder = tempfile::tempdir().expect("a folder for files");
+    let closes = vec![Decimal::from(60_000); 10_000];
+    let text = Dump::hourly(START).csv(&closes);
+    let mut archive = zip("a.csv", text.as_bytes(), false);
+    // Which the size has nothing against.
+    let volume = archive.windows(3).rposition(|bytes| bytes == b"1.5").expect("a volume");
+    archive[volume] = b'2';
+    fs::write(folder.path().join("BTCUSDT-1h-1.zip"), archive).expect("a file is written");
+    let mut dump = dump::Dump::open(folder.path(), &bitcoin(), hour()).expect("a good beginning");
+    let mut candles = 0;
+    let failure = loop {
+        match dump.next() {
+            Ok(Some(_)) => candles += 1,
+            Ok(None) => panic!("the damage was not seen"),
+            Err(failure) => break failure,
+        }
+    };
+    assert!(
+        (1_000..10_000).contains(&candles)
+            && failure.message.ends_with("does not fit its checksum")
+    );
+    assert_eq!(dump.next().map_err(|again| again.message), Err(failure.message));
+}
+
+#[test]
 fn damage_found_later_leaves_the_book_as_it_was() {
     let replay = Replay::new(&spreads("20 20 20 21 20"));
     replay.expect_actions(&[], "buy");
@@ -232,6 +358,15 @@ fn expect_played(dump: &Dump) {
 #[track_caller]
 fn expect_damage(replay: &Replay, words: &[&str]) {
     replay.run().expect_exit(65).expect_said(words);
+}
+
+fn bitcoin() -> Symbol {
+    let asset = |code| Asset::new(code).expect("an asset");
+    Symbol { base: asset("BTC"), quote: asset("USDT") }
+}
+
+fn hour() -> Interval {
+    Interval::named("1h").expect("an interval")
 }
 
 fn edit(replay: &Replay, name: &str, change: impl Fn(&str) -> String) {

@@ -4,8 +4,16 @@
 //! microseconds from 2025-01-01 on; both are told by looking. What is damaged is refused with
 //! file, line and reason; what merely is odd (early close times, candles without a trade, gaps)
 //! is real and stays.
+//!
+//! Files are merged while they are read, so that memory holds a chunk of those that overlap at the
+//! moment, as a rule of one, however long the history is. Hence a candle may be handed out before
+//! damage is found: whoever takes them one by one may act on nothing before the last one came.
 
-use std::io::Read as _;
+mod row;
+mod rows;
+mod zip;
+
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
@@ -13,43 +21,138 @@ use crate::trading::candle::Candle;
 use crate::trading::market::Symbol;
 use crate::trading::time::{Interval, Timestamp};
 
-use super::wire;
+use rows::{Rows, damaged};
 
 /// All candles of `symbol` in the folder, oldest first, each once.
 ///
-/// **Errors**: no such folder or file, and the first row that can't be read, is out of order, or
-/// contradicts another file's.
+/// **Errors**: as [`Dump::open`] and [`Dump::next`].
 pub fn read(folder: &Path, symbol: &Symbol, interval: Interval) -> Result<Vec<Candle>, Failure> {
-    let mut rows: Vec<Row> = Vec::new();
-    let files = files(folder, symbol, interval)?;
-    for (number, path) in files.iter().enumerate() {
-        let text = text(path).map_err(|why| damaged(&format!("`{}` {why}", path.display())))?;
-        let in_file = candles(&text)
-            .map_err(|(line, why)| damaged(&format!("`{}`, line {line}: {why}", path.display())))?;
-        rows.extend(in_file.into_iter().map(|(line, candle)| Row { candle, file: number, line }));
+    let mut dump = Dump::open(folder, symbol, interval)?;
+    let mut candles = Vec::new();
+    while let Some(candle) = dump.next()? {
+        candles.push(candle);
     }
-    // Stable, so that of two equal rows the earlier file's stays.
-    rows.sort_by_key(|row| row.candle.open_time);
-    for (one, other) in rows.iter().zip(rows.iter().skip(1)) {
-        if one.candle.open_time == other.candle.open_time && one.candle != other.candle {
-            return Err(damaged(&format!(
-                "`{}`, line {}: the candle {} is another one in `{}`, line {}",
-                files[other.file].display(),
-                other.line,
-                other.candle.open_time,
-                files[one.file].display(),
-                one.line,
-            )));
-        }
-    }
-    rows.dedup_by_key(|row| row.candle.open_time);
-    Ok(rows.into_iter().map(|row| row.candle).collect())
+    Ok(candles)
 }
 
-struct Row {
-    candle: Candle,
+/// The candles of a symbol, one after the other.
+pub struct Dump {
+    /// In the order of their names.
+    paths: Vec<PathBuf>,
+    chunk: usize,
+    /// What has not begun yet, the next one last.
+    waiting: Vec<Waiting>,
+    /// What is being read, in the order of names: one file, or those that overlap.
+    begun: Vec<Begun>,
+    last: Option<Timestamp>,
+    failure: Option<Failure>,
+}
+
+#[derive(Clone, Copy)]
+struct Waiting {
+    first: Timestamp,
     file: usize,
-    line: usize,
+}
+
+/// A file at its next row, which is not older than what was handed out last.
+struct Begun {
+    rows: Rows,
+    file: usize,
+}
+
+impl Dump {
+    /// Finds the symbol's files, and with what candle each begins.
+    ///
+    /// **Errors**: no such folder or file, and one whose beginning can't be read.
+    pub fn open(folder: &Path, symbol: &Symbol, interval: Interval) -> Result<Self, Failure> {
+        Self::in_chunks(folder, symbol, interval, CHUNK)
+    }
+
+    /// The next candle: each once, oldest first. `None` after the last.
+    ///
+    /// **Errors**: the first row met that can't be read, is out of order, or contradicts another, and
+    /// at the end of an archive, that it is damaged; the same again if asked again.
+    #[expect(clippy::should_implement_trait, reason = "the failure is outside, for `?`")]
+    pub fn next(&mut self) -> Result<Option<Candle>, Failure> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        match self.earliest() {
+            Ok(at) => Ok(at.map(|at| *self.begun[at].rows.candle())),
+            Err(failure) => {
+                self.failure = Some(failure.clone());
+                Err(failure)
+            }
+        }
+    }
+
+    fn in_chunks(
+        folder: &Path,
+        symbol: &Symbol,
+        interval: Interval,
+        chunk: usize,
+    ) -> Result<Self, Failure> {
+        let paths = files(folder, symbol, interval)?;
+        let mut waiting = Vec::new();
+        for (file, path) in paths.iter().enumerate() {
+            // A file without a candle is read to its end by that, and done with.
+            if let Some(rows) = Rows::begin(path, chunk.min(BEGINNING))? {
+                waiting.push(Waiting { first: rows.open_time(), file });
+            }
+        }
+        waiting.sort_by_key(|waiting| Reverse((waiting.first, waiting.file)));
+        Ok(Self { paths, chunk, waiting, begun: Vec::new(), last: None, failure: None })
+    }
+
+    /// Which of the files that are being read has the next candle: the first one, if several have.
+    fn earliest(&mut self) -> Result<Option<usize>, Failure> {
+        self.leave_last()?;
+        self.begin_what_is_due()?;
+        self.last = self.begun.iter().map(|begun| begun.rows.open_time()).min();
+        let is_next = |begun: &Begun| Some(begun.rows.open_time()) == self.last;
+        let Some(first) = self.begun.iter().position(is_next) else { return Ok(None) };
+        let mut before = first;
+        for at in first + 1..self.begun.len() {
+            let [one, other] =
+                self.begun.get_disjoint_mut([before, at]).expect("two places of the list");
+            if one.rows.open_time() == other.rows.open_time() {
+                other.rows.expect_equal(&mut one.rows)?;
+                before = at;
+            }
+        }
+        Ok(Some(first))
+    }
+
+    /// Leaves the candle that was handed out, in each file that has it, and files that are over.
+    fn leave_last(&mut self) -> Result<(), Failure> {
+        let mut at = 0;
+        while let Some(begun) = self.begun.get_mut(at) {
+            if Some(begun.rows.open_time()) == self.last && !begun.rows.advance()? {
+                self.begun.remove(at);
+            } else {
+                at += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins each file whose first candle is not later than all that are to come.
+    fn begin_what_is_due(&mut self) -> Result<(), Failure> {
+        while let Some(Waiting { first, file }) = self.waiting.last().copied() {
+            if self.begun.iter().any(|begun| begun.rows.open_time() < first) {
+                break;
+            }
+            self.waiting.pop();
+            let path = &self.paths[file];
+            let rows = Rows::begin(path, self.chunk)?.filter(|rows| rows.open_time() == first);
+            let rows = rows.ok_or_else(|| {
+                damaged(&format!("`{}` was changed while it was read", path.display()))
+            })?;
+            let place = self.begun.partition_point(|begun| begun.file < file);
+            self.begun.insert(place, Begun { rows, file });
+        }
+        Ok(())
+    }
 }
 
 fn files(folder: &Path, symbol: &Symbol, interval: Interval) -> Result<Vec<PathBuf>, Failure> {
@@ -80,133 +183,140 @@ fn files(folder: &Path, symbol: &Symbol, interval: Interval) -> Result<Vec<PathB
     Ok(files)
 }
 
-fn text(path: &Path) -> Result<String, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("can't be read: {error}"))?;
-    let is_zip = path.extension().is_some_and(|end| end == "zip");
-    let bytes = if is_zip { unzip(&bytes)? } else { bytes };
-    String::from_utf8(bytes).map_err(|_| "is not text".to_owned())
-}
+/// Small enough for the processor's own memory, large enough that asking for it costs nothing.
+const CHUNK: usize = 256 * 1024;
 
-/// Candles with their line numbers.
-fn candles(text: &str) -> Result<Vec<(usize, Candle)>, (usize, String)> {
-    let mut candles: Vec<(usize, Candle)> = Vec::new();
-    for (number, line) in (1..).zip(text.lines()) {
-        let is_header = number == 1 && line.starts_with(|c: char| c.is_ascii_alphabetic());
-        if is_header && line.split(',').count() != COLUMNS {
-            return Err((number, "is neither a candle nor a header of candles".to_owned()));
+/// What is read of a file to know when it begins.
+const BEGINNING: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::trading::market::Asset;
+
+    #[test]
+    fn wherever_a_chunk_ends_it_is_the_same_history() {
+        let header = "a,b,c,d,e,f,g,h,i,j,k,l";
+        let folder = folder(&[
+            ("1", &format!("{}\n\n{}\r\n{2}\n{2}\n", row(1), row(2), row(2))),
+            ("2", ""),
+            ("3", &format!("{header}\n{}\n{}ä\n", row(2), row(3))),
+            ("4", &format!("{header}ä\n")),
+            ("5", &format!("{}\n{}", row(3), row(4))),
+        ]);
+        let times = [1, 2, 3, 4];
+        for chunk in 1..500 {
+            assert_eq!(minutes(&mut open(&folder, chunk)), Ok(times.to_vec()), "{chunk}");
         }
-        if is_header || line.is_empty() {
-            continue;
+        let damaged = row(6).replace('7', "x");
+        let text = [&*row(3), &row(4), "\r", "", &row(5), &damaged, &row(7)].join("\n");
+        write(&folder, "5", &text);
+        for chunk in 1..500 {
+            let told = minutes(&mut open(&folder, chunk)).expect_err("no price");
+            assert!(told.ends_with("-5.csv`, line 6: the open price is `x.50000000`"), "{told}");
         }
-        let candle = candle(line).map_err(|why| (number, why))?;
-        if candles.last().is_some_and(|(_, last)| last.open_time > candle.open_time) {
-            return Err((number, "is older than the line before it".to_owned()));
+    }
+
+    #[test]
+    fn files_that_follow_each_other_are_read_one_at_a_time() {
+        let texts: Vec<(String, String)> = (0..50)
+            .map(|file| {
+                (format!("{file:02}"), format!("{}\n{}\n", row(2 * file), row(2 * file + 1)))
+            })
+            .collect();
+        let texts: Vec<(&str, &str)> =
+            texts.iter().map(|(name, text)| (&**name, &**text)).collect();
+        let folder = folder(&texts);
+        let mut dump = open(&folder, CHUNK);
+        let mut candles = 0;
+        while let Some(_candle) = dump.next().expect("good files") {
+            candles += 1;
+            assert_eq!(dump.begun.len(), 1);
         }
-        candles.push((number, candle));
+        assert_eq!(candles, 100);
+        assert!(dump.next().is_ok_and(|end| end.is_none()));
     }
-    Ok(candles)
-}
 
-fn candle(line: &str) -> Result<Candle, String> {
-    let mut columns = [""; COLUMNS];
-    let mut count = 0;
-    for column in line.split(',') {
-        if let Some(place) = columns.get_mut(count) {
-            *place = column;
+    #[test]
+    fn of_rows_that_are_equal_the_first_file_s_is_kept() {
+        let folder = folder(&[
+            ("1", &format!("{}\n{}\n", row(1), row(2).replace("7.50000000", "7.5"))),
+            ("2", &format!("{}\n{}\n", row(2), row(3))),
+        ]);
+        let mut dump = open(&folder, CHUNK);
+        let shown: Vec<String> = std::iter::from_fn(|| dump.next().expect("good files"))
+            .map(|candle| candle.close.to_string())
+            .collect();
+        assert_eq!(shown, ["7.50000000", "7.5", "7.50000000"]);
+    }
+
+    #[test]
+    fn a_contradiction_names_both_lines_and_stays() {
+        let folder = folder(&[
+            ("1", &format!("{}\n{}\n", row(1), row(3))),
+            ("2", &format!("{}\n", row(2))),
+            ("3", &format!("{}\n{}\n", row(2), row(3).replace('7', "8"))),
+        ]);
+        let mut dump = open(&folder, CHUNK);
+        for _ in 0..2 {
+            assert!(dump.next().expect("good rows").is_some());
         }
-        count += 1;
-    }
-    if count != columns.len() {
-        return Err(format!("has {count} columns, {COLUMNS} are expected"));
-    }
-    let time = |name: &str, text: &str| {
-        let time = text.parse().ok().and_then(Timestamp::from_millis_or_micros);
-        time.ok_or_else(|| format!("the {name} time is `{text}`"))
-    };
-    let price = |name: &str, text: &str| {
-        wire::decimal(text).ok_or_else(|| format!("the {name} price is `{text}`"))
-    };
-    // The close time is checked to be one and then left alone: maintenance ended some candles
-    // early, one even before it began.
-    time("close", columns[6])?;
-    Ok(Candle {
-        open_time: time("open", columns[0])?,
-        open: price("open", columns[1])?,
-        high: price("high", columns[2])?,
-        low: price("low", columns[3])?,
-        close: price("close", columns[4])?,
-    })
-}
-
-/// The one file of a zip archive, its checksum verified. **Source**: PKWARE APPNOTE 6.3.
-fn unzip(archive: &[u8]) -> Result<Vec<u8>, String> {
-    let broken = |why: &str| format!("is no archive with one file in it: {why}");
-    let end = archive
-        .windows(4)
-        .rposition(|bytes| bytes == b"PK\x05\x06")
-        .ok_or_else(|| broken("it has no directory"))?;
-    let short = || broken("it is cut off");
-    let entries = u16_at(archive, end + 10).ok_or_else(short)?;
-    if entries != 1 {
-        return Err(broken(&format!("it has {entries} files")));
-    }
-    // The directory's entry is believed, not the file's own header: that may leave its sizes to
-    // a descriptor behind the data.
-    let entry = u32_at(archive, end + 16).ok_or_else(short)?;
-    if archive.get(entry..entry + 4) != Some(b"PK\x01\x02") {
-        return Err(broken("its directory is broken"));
-    }
-    let method = u16_at(archive, entry + 10).ok_or_else(short)?;
-    let checksum = u32_at(archive, entry + 16).ok_or_else(short)?;
-    let packed = u32_at(archive, entry + 20).ok_or_else(short)?;
-    let size = u32_at(archive, entry + 24).ok_or_else(short)?;
-    let local = u32_at(archive, entry + 42).ok_or_else(short)?;
-    if archive.get(local..local + 4) != Some(b"PK\x03\x04") {
-        return Err(broken("its file is not where the directory says"));
-    }
-    let name = u16_at(archive, local + 26).ok_or_else(short)?;
-    let extra = u16_at(archive, local + 28).ok_or_else(short)?;
-    let start = local + 30 + name + extra;
-    let data = archive.get(start..start + packed).ok_or_else(short)?;
-    if size > MOST_UNZIPPED_BYTES {
-        return Err(broken(&format!("its file has {size} bytes")));
-    }
-    let mut bytes = Vec::new();
-    match method {
-        0 => bytes.extend_from_slice(data),
-        8 => {
-            // One byte more than promised would show that the size is wrong.
-            let limit = u64::try_from(size).unwrap_or(u64::MAX).saturating_add(1);
-            flate2::read::DeflateDecoder::new(data)
-                .take(limit)
-                .read_to_end(&mut bytes)
-                .map_err(|error| broken(&error.to_string()))?;
+        for _ in 0..2 {
+            let told = dump.next().expect_err("two prices").message;
+            assert!(told.contains("-3.csv`, line 2: the candle 1970-01-01T00:03:00Z is another"));
+            assert!(told.ends_with("-1.csv`, line 2"), "{told}");
         }
-        other => return Err(broken(&format!("it is packed by method {other}"))),
     }
-    let mut crc = flate2::Crc::new();
-    crc.update(&bytes);
-    if bytes.len() != size || usize::try_from(crc.sum()).ok() != Some(checksum) {
-        return Err(broken("its file does not fit its checksum"));
+
+    #[test]
+    fn a_file_that_changes_while_it_waits_is_refused() {
+        let folder = folder(&[("1", &row(1)), ("2", &row(3))]);
+        for text in [String::new(), row(2), row(0)] {
+            write(&folder, "2", &row(3));
+            let mut dump = open(&folder, CHUNK);
+            write(&folder, "2", &text);
+            let told = minutes(&mut dump).expect_err("another file");
+            assert!(told.ends_with("-2.csv` was changed while it was read"), "{told}");
+        }
     }
-    Ok(bytes)
+
+    fn folder(files: &[(&str, &str)]) -> TempDir {
+        let folder = tempfile::tempdir().expect("a folder for files");
+        for (name, text) in files {
+            write(&folder, name, text);
+        }
+        folder
+    }
+
+    fn write(folder: &TempDir, name: &str, text: &str) {
+        let path = folder.path().join(format!("BTCUSDT-1m-{name}.csv"));
+        fs::write(path, text).expect("a disk with room");
+    }
+
+    fn open(folder: &TempDir, chunk: usize) -> Dump {
+        let asset = |code| Asset::new(code).expect("an asset");
+        let symbol = Symbol { base: asset("BTC"), quote: asset("USDT") };
+        let minute = Interval::named("1m").expect("an interval");
+        Dump::in_chunks(folder.path(), &symbol, minute, chunk).expect("good beginnings")
+    }
+
+    /// The open times of all candles.
+    fn minutes(dump: &mut Dump) -> Result<Vec<i64>, String> {
+        let mut minutes = Vec::new();
+        while let Some(candle) = dump.next().map_err(|failure| failure.message)? {
+            minutes.push(candle.open_time.as_millis() / 60_000);
+        }
+        Ok(minutes)
+    }
+
+    /// With as many digits as the times of this century have.
+    fn row(minute: i64) -> String {
+        let price = "7.50000000";
+        let time = minute * 60_000;
+        format!("{time:013},{price},{price},{price},{price},1.5,{time:013},0,0,0,0,0")
+    }
 }
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<usize> {
-    let field: [u8; 2] = bytes.get(at..at.checked_add(2)?)?.try_into().ok()?;
-    Some(usize::from(u16::from_le_bytes(field)))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
-    let field: [u8; 4] = bytes.get(at..at.checked_add(4)?)?.try_into().ok()?;
-    usize::try_from(u32::from_le_bytes(field)).ok()
-}
-
-fn damaged(what: &str) -> Failure {
-    Failure::untrusted(what, "nothing was changed; fetch the file anew, or take it away")
-}
-
-const COLUMNS: usize = 12;
-
-/// A year of one-second candles is about 4 GB; a month of one-minute candles 6 MB.
-const MOST_UNZIPPED_BYTES: usize = 512 * 1024 * 1024;
