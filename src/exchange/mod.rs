@@ -11,6 +11,7 @@ pub mod dump;
 pub mod http;
 pub mod live;
 pub mod paper;
+pub mod recording;
 pub mod replay;
 pub mod sign;
 pub mod watch;

@@ -3,12 +3,12 @@
 //! The first start takes the first candle with a full window, every further one the next. Only
 //! rows that both legs have are stepped through; one that a leg lacks is a gap to the window.
 
-use std::cmp::Ordering;
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Exchange, Market, View, Want, demo, dump};
+use super::recording::Shared;
+use super::{Exchange, Market, View, Want};
 use crate::config::Recording;
 use crate::failure::Failure;
 use crate::store::journal::hex;
@@ -32,14 +32,12 @@ impl Replay {
     ///
     /// **Errors**: files that are missing or damaged; a pair that the built-in sample lacks.
     pub fn open(recording: &Recording, pair: &Pair, interval: Interval) -> Result<Self, Failure> {
-        let [numerator, denominator] = match recording {
-            Recording::Demo => demo_candles(pair, interval)?,
-            Recording::Folder(folder) => [
-                dump::read(folder, pair.symbol(Leg::Numerator), interval)?,
-                dump::read(folder, pair.symbol(Leg::Denominator), interval)?,
-            ],
-        };
-        Ok(Self { rows: shared(&numerator, &denominator), interval })
+        let mut shared = Shared::open(recording, pair, interval)?;
+        let mut rows = Vec::new();
+        while let Some(row) = shared.next()? {
+            rows.push(row);
+        }
+        Ok(Self { rows, interval })
     }
 
     /// The rows that both legs have, oldest first.
@@ -140,42 +138,4 @@ fn short_hash(place: &Path) -> String {
     let mut text = hex(&Sha256::digest(place.as_os_str().as_encoded_bytes()));
     text.truncate(10);
     text
-}
-
-fn demo_candles(pair: &Pair, interval: Interval) -> Result<[Vec<Candle>; 2], Failure> {
-    let symbols = Leg::BOTH.map(|leg| pair.symbol(leg).to_string());
-    if symbols != demo::SYMBOLS || interval.name() != demo::TIMEFRAME {
-        return Err(Failure::configuration(
-            format!(
-                "the built-in sample has {} and {} at {}, not {} and {} at {interval}",
-                demo::SYMBOLS[0],
-                demo::SYMBOLS[1],
-                demo::TIMEFRAME,
-                symbols[0],
-                symbols[1]
-            ),
-            "leave `SYMBOL_BASE`, `SYMBOL_QUOTE` and `TIMEFRAME` at their defaults for `demo`",
-        ));
-    }
-    Ok(demo::candles())
-}
-
-fn shared(numerator: &[Candle], denominator: &[Candle]) -> Vec<[Candle; 2]> {
-    let mut others = denominator.iter().peekable();
-    let mut rows = Vec::with_capacity(numerator.len().min(denominator.len()));
-    for candle in numerator {
-        while let Some(other) = others.peek() {
-            match other.open_time.cmp(&candle.open_time) {
-                Ordering::Less => {
-                    others.next();
-                }
-                Ordering::Equal => {
-                    rows.push([*candle, **other]);
-                    break;
-                }
-                Ordering::Greater => break,
-            }
-        }
-    }
-    rows
 }
