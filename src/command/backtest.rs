@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::{Answer, status};
 use crate::config::{Config, Mode};
-use crate::exchange::replay::{Replay, too_short};
+use crate::exchange::recording::Shared;
+use crate::exchange::replay::too_short;
 use crate::failure::Failure;
 use crate::history::engine::{Engine, Fold, Stopped};
 use crate::history::figures::{Figures, Sums, Tally};
@@ -39,6 +40,7 @@ pub struct Wanted<'a> {
 /// **Errors**: candles that are missing or damaged, too few of them, numbers beyond computation, a
 /// file that can't be written.
 pub fn backtest(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure> {
+    let mut part = Part::open(config, wanted.from, wanted.to)?;
     let mut table = wanted.trades.map(Table::create).transpose()?;
     let mut tally = Tally::new(&config.rules, &config.terms, config.opening_balance);
     let book = Book::open(config.opening_balance);
@@ -50,7 +52,7 @@ pub fn backtest(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure>
             written = table.add(&trip, &config.pair);
         }
     };
-    for row in part(config, wanted.from, wanted.to)? {
+    while let Some(row) = part.next()? {
         engine.push(row, &mut look).map_err(stopped)?;
     }
     let book = engine.finish(&mut look).map_err(stopped)?;
@@ -66,37 +68,57 @@ pub fn backtest(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure>
     })
 }
 
-/// The rows of the recording that count.
-///
-/// **Errors**: candles that are missing or damaged, or fewer of them than a window needs.
-pub(super) fn part(
-    config: &Config,
+/// The rows of a recording that count, one after the other.
+pub(super) struct Part {
+    rows: Shared,
     from: Option<When>,
     to: Option<When>,
-) -> Result<Vec<[Candle; 2]>, Failure> {
-    let Mode::Replay(recording) = &config.mode else {
-        unreachable!("without `--candles` the sample is taken")
-    };
-    let replay = Replay::open(recording, &config.pair, config.rules.interval)?;
-    let is_wanted = |row: &&[Candle; 2]| {
-        let at = row[0].open_time;
-        from.is_none_or(|from| at >= from.begin) && to.is_none_or(|to| at < to.end)
-    };
-    let rows: Vec<_> = replay.rows().iter().filter(is_wanted).copied().collect();
-    let (count, window) = (rows.len(), config.rules.window);
-    if count >= window {
-        return Ok(rows);
+    window: usize,
+    count: usize,
+}
+
+impl Part {
+    /// **Errors**: candles that are missing or damaged.
+    pub(super) fn open(
+        config: &Config,
+        from: Option<When>,
+        to: Option<When>,
+    ) -> Result<Self, Failure> {
+        let Mode::Replay(recording) = &config.mode else {
+            unreachable!("without `--candles` the sample is taken")
+        };
+        let rows = Shared::open(recording, &config.pair, config.rules.interval)?;
+        Ok(Self { rows, from, to, window: config.rules.window, count: 0 })
     }
-    Err(match (from, to) {
-        (None, None) => too_short(count, window),
-        _ => Failure::untrusted(
-            format!(
-                "between `--from` and `--to` are {count} candles that both legs share, a window \
-                 needs {window}"
+
+    /// The next one. Nothing may be told of them before there is none left: what comes after them
+    /// is read as well, and a damaged file may have damaged any of its rows.
+    ///
+    /// **Errors**: damage, or fewer rows than a window needs.
+    pub(super) fn next(&mut self) -> Result<Option<[Candle; 2]>, Failure> {
+        while let Some(row) = self.rows.next()? {
+            let at = row[0].open_time;
+            let begun = self.from.is_none_or(|from| at >= from.begin);
+            if begun && self.to.is_none_or(|to| at < to.end) {
+                self.count += 1;
+                return Ok(Some(row));
+            }
+        }
+        let Self { count, window, .. } = *self;
+        if count >= window {
+            return Ok(None);
+        }
+        Err(match (self.from, self.to) {
+            (None, None) => too_short(count, window),
+            _ => Failure::untrusted(
+                format!(
+                    "between `--from` and `--to` are {count} candles that both legs share, a \
+                     window needs {window}"
+                ),
+                "give it a longer part of the recording, or set a smaller `ROLLING_WINDOW`",
             ),
-            "give it a longer part of the recording, or set a smaller `ROLLING_WINDOW`",
-        ),
-    })
+        })
+    }
 }
 
 pub(super) fn stopped(why: Stopped) -> Failure {

@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use super::Answer;
-use super::backtest::{part, stopped, too_large, wrapped};
+use super::backtest::{Part, stopped, too_large, wrapped};
 use crate::config::Config;
 use crate::exchange::replay::too_short;
 use crate::failure::Failure;
@@ -43,7 +43,11 @@ pub struct Wanted<'a> {
 ///
 /// **Errors**: as `backtest`; a grid without a cell that could be configured.
 pub fn sweep(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure> {
-    let rows = part(config, None, None)?;
+    let mut part = Part::open(config, None, None)?;
+    let mut rows = Vec::new();
+    while let Some(row) = part.next()? {
+        rows.push(row);
+    }
     let cells = cells(config, wanted, rows.len())?;
     let ends = sweep::ends(rows.len(), wanted.folds);
     let outcomes = outcomes(config, &rows, &cells, &ends, wanted.jobs)?;
