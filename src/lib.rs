@@ -23,4 +23,5 @@ pub mod clock;
 pub mod config;
 pub mod failure;
 pub mod logging;
+pub mod random;
 pub mod stop;

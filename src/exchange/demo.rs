@@ -7,6 +7,7 @@
 
 use rust_decimal::Decimal;
 
+use crate::random::SplitMix64;
 use crate::trading::candle::Candle;
 use crate::trading::time::Timestamp;
 
@@ -18,16 +19,16 @@ pub const TIMEFRAME: &str = "15m";
 /// Both legs, oldest first.
 #[must_use]
 pub fn candles() -> [Vec<Candle>; 2] {
-    let mut random = Random(SEED);
+    let mut random = SplitMix64(SEED);
     let (mut bitcoin, mut pull, mut fair_ratio) = (42_000.0, 0.0, 18.4);
     let mut before = [bitcoin, bitcoin / fair_ratio];
     let mut legs = [Vec::new(), Vec::new()];
     for number in 0..COUNT {
         let is_flat = FLAT.contains(&number);
         if !is_flat {
-            bitcoin *= 1.0 + 0.0016 * random.bell();
-            fair_ratio *= 1.0 + 0.0011 * random.bell();
-            pull = 0.9 * pull + 0.0009 * random.bell();
+            bitcoin *= 1.0 + 0.0016 * bell(&mut random);
+            fair_ratio *= 1.0 + 0.0011 * bell(&mut random);
+            pull = 0.9 * pull + 0.0009 * bell(&mut random);
         }
         let close = [bitcoin, bitcoin / (fair_ratio * (1.0 + pull))];
         let open_time = Timestamp::EPOCH.plus_millis(START_MILLIS + number * INTERVAL_MILLIS);
@@ -36,7 +37,7 @@ pub fn candles() -> [Vec<Candle>; 2] {
             let (high, low) = if is_flat {
                 (open.max(close), open.min(close))
             } else {
-                let wick = |random: &mut Random| 1.0 + 0.0006 * random.bell().abs();
+                let wick = |random: &mut SplitMix64| 1.0 + 0.0006 * bell(random).abs();
                 (open.max(close) * wick(&mut random), open.min(close) / wick(&mut random))
             };
             if !GAP.contains(&number) {
@@ -56,25 +57,9 @@ fn cents(price: f64) -> Decimal {
     Decimal::new(cents, 2)
 }
 
-/// `SplitMix64`. **Source**: Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
-/// 2014.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// About normal, mean 0, deviation 1: twelve uniform numbers less six (Irwin-Hall).
-    fn bell(&mut self) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "53 bits fit a double exactly")]
-        let uniform = |bits: u64| (bits >> 11) as f64 / (1_u64 << 53) as f64;
-        (0..12).map(|_| uniform(self.next())).sum::<f64>() - 6.0
-    }
+/// About normal, mean 0, deviation 1: twelve uniform numbers less six (Irwin-Hall).
+fn bell(random: &mut SplitMix64) -> f64 {
+    (0..12).map(|_| random.uniform()).sum::<f64>() - 6.0
 }
 
 const SEED: u64 = 20_240_101;
