@@ -2,7 +2,11 @@
 
 pub mod engine;
 pub mod figures;
+pub mod health;
+pub mod normal;
 pub mod overfit;
+pub mod sums;
 pub mod sweep;
 pub mod trip;
+pub mod unit_root;
 pub mod verdict;

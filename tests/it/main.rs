@@ -54,6 +54,8 @@ mod fills;
 mod halt;
 /// The user's switch and limits, with real orders.
 mod halt_live;
+/// The health of a pair against statsmodels.
+mod health;
 /// The ping at the end of a run.
 mod healthcheck;
 /// The program with nothing real around it.
