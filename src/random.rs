@@ -23,4 +23,11 @@ impl SplitMix64 {
         let fraction = (self.bits() >> 11) as f64 / (1_u64 << 53) as f64;
         fraction
     }
+
+    /// From 0 to below `end`, which is not 0. Small ones are preferred by less than `end` / 2⁶⁴.
+    pub fn below(&mut self, end: usize) -> usize {
+        assert!(end > 0, "something is below");
+        let product = u128::from(self.bits()) * u128::try_from(end).expect("wide enough");
+        usize::try_from(product >> 64).expect("less than `end`")
+    }
 }

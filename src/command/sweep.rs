@@ -204,12 +204,13 @@ impl<'a> Judged<'a> {
             }
         }
         let days: Vec<&[f64]> = outcomes.iter().map(|it| &it.days[..]).collect();
-        let tried: Vec<f64> = days.iter().map(|days| overfit::sharpe(days)).collect();
+        let number = outcomes.iter().position(|it| it.cell == best.cell).unwrap_or_default();
+        let blocks = (best.days.len() / 2).min(BLOCKS) & !1;
         let mut judged = Self {
             best,
             is_island: sweep::is_island(outcomes, &best.cell, best.figures.total.net),
-            probability: overfit::probability(&days, BLOCKS),
-            deflated: overfit::deflated_sharpe(&best.days, &tried),
+            probability: overfit::pbo(&days, blocks).map(|it| it.probability),
+            deflated: overfit::deflate(&days, number).and_then(|it| it.probability),
             out_of_sample: walk.iter().map(|fold| fold.out_of_sample.value()).sum(),
             verdict: String::new(),
         };
@@ -423,5 +424,6 @@ impl Progress {
 
 /// Rows of cells that a person is shown.
 const SHOWN: usize = 12;
-/// Into how many parts the days are cut for the probability of overfitting: 12,870 ways of halves.
+/// Into how many parts the days are cut for the probability of overfitting, where there are enough of
+/// them: 12,870 ways of halves.
 const BLOCKS: usize = 16;

@@ -1,5 +1,6 @@
 //! History: the same step over recorded candles, and what it was worth.
 
+pub mod bootstrap;
 pub mod engine;
 pub mod figures;
 pub mod health;

@@ -1,168 +1,256 @@
-//! How far the best of many settings may be luck.
+//! How much of a good result is owed to the search for it: whoever tries a hundred strategies and
+//! shows the best has shown luck, too.
 //!
-//! **Sources**: Bailey, Borwein, Lopez de Prado, Zhu, "The probability of backtest overfitting",
-//! Journal of Computational Finance 20(4), 2017; Bailey, Lopez de Prado, "The deflated Sharpe ratio:
-//! correcting for selection bias, backtest overfitting and non-normality", Journal of Portfolio
-//! Management 40(5), 2014.
+//! Two measures. [`pbo`] asks how often the best of one half of history is worse than the median
+//! in the other half. [`deflated_sharpe`] asks whether a Sharpe ratio is more than the best of so
+//! many worthless strategies would have had. Returns are per candle; a Sharpe ratio here is never
+//! annualised.
 
-#![expect(clippy::float_arithmetic, reason = "probabilities are statistics, not money")]
+use super::normal;
+use super::sums::{centred, count, dot, mean, sum_of};
 
-use rust_decimal::Decimal;
-
-use crate::trading::strategy::nearest;
-
-/// Sums over returns, of which a Sharpe ratio is made.
-#[derive(Debug, Clone, Copy, Default)]
-struct Sums {
-    count: f64,
-    first: f64,
-    second: f64,
-}
-
-impl Sums {
-    fn of(returns: &[f64]) -> Self {
-        let first = returns.iter().sum();
-        let second = returns.iter().map(|it| it * it).sum();
-        Self { count: float(returns.len()), first, second }
-    }
-
-    fn plus(self, other: Self) -> Self {
-        Self {
-            count: self.count + other.count,
-            first: self.first + other.first,
-            second: self.second + other.second,
-        }
-    }
-
-    /// Mean / sample deviation; nothing where nothing ever changed.
-    fn sharpe(self) -> f64 {
-        let mean = self.first / self.count;
-        let variance = (self.second - self.first * mean) / (self.count - 1.0);
-        let ratio = mean / variance.sqrt();
-        if ratio.is_finite() { ratio } else { 0.0 }
-    }
-}
-
-/// The probability of backtest overfitting, by combinatorially symmetric cross-validation: how often
-/// the strategy that was best on one half of the blocks did no better than the median on the other.
+/// Mean over sample standard deviation (n - 1), risk-free rate zero. Zero when nothing moves: a
+/// strategy that never traded has earned nothing.
 ///
-/// **Shape**: a list of returns for each strategy, all of one length. `blocks` is even; it is cut
-/// down to what the returns are enough for.
-/// `None` for fewer than two strategies, or fewer than two returns a block.
-#[must_use]
-pub fn probability(strategies: &[&[f64]], blocks: usize) -> Option<f64> {
-    let length = strategies.first()?.len();
-    let blocks = blocks.min(length / 2) & !1;
-    if strategies.len() < 2 || blocks < 2 {
-        return None;
-    }
-    let cut = |block: usize| length * block / blocks;
-    let sums: Vec<Vec<Sums>> = (0..blocks)
-        .map(|block| {
-            let returns = |it: &&[f64]| Sums::of(&it[cut(block)..cut(block + 1)]);
-            strategies.iter().map(returns).collect()
-        })
-        .collect();
-    let (mut all, mut overfitted) = (0_u32, 0_u32);
-    for inside in 0..1_u32 << blocks {
-        if inside.count_ones() != u32::try_from(blocks / 2).expect("few") {
-            continue;
-        }
-        let ratios = |inside: u32| -> Vec<f64> {
-            let chosen = (0..blocks).filter(|block| inside >> block & 1 == 1);
-            let mut totals = vec![Sums::default(); strategies.len()];
-            for block in chosen {
-                for (total, sums) in totals.iter_mut().zip(&sums[block]) {
-                    *total = total.plus(*sums);
-                }
-            }
-            totals.into_iter().map(Sums::sharpe).collect()
-        };
-        let (before, after) = (ratios(inside), ratios(!inside));
-        let mut best = 0;
-        for (number, ratio) in before.iter().enumerate() {
-            if *ratio > before[best] {
-                best = number;
-            }
-        }
-        // Its relative rank among all, the same ratios sharing theirs; the median is a half.
-        let below = after.iter().filter(|ratio| **ratio < after[best]).count();
-        let alike = after.iter().filter(|ratio| ratio.to_bits() == after[best].to_bits()).count();
-        let rank = float(below) + f64::midpoint(float(alike), 1.0);
-        all += 1;
-        overfitted += u32::from(rank / (float(strategies.len()) + 1.0) <= 0.5);
-    }
-    Some(f64::from(overfitted) / f64::from(all))
-}
-
-/// The deflated Sharpe ratio: the probability that the true ratio of the best of many strategies is
-/// above nothing, given that the best of as many that are worth nothing would show one as well.
-///
-/// **Shape**: the returns of the best, and the Sharpe ratio of each strategy that was tried, all of
-/// the same frequency and not annualised. `None` where nothing ever changed.
-#[must_use]
-pub fn deflated_sharpe(returns: &[f64], tried: &[f64]) -> Option<f64> {
-    let sums = Sums::of(returns);
-    let (ratio, mean) = (sums.sharpe(), sums.first / sums.count);
-    let moment =
-        |power: i32| returns.iter().map(|it| (it - mean).powi(power)).sum::<f64>() / sums.count;
-    let deviation = moment(2).sqrt();
-    let (skewness, kurtosis) = (moment(3) / deviation.powi(3), moment(4) / deviation.powi(4));
-    let of_tried = Sums::of(tried);
-    let middle = of_tried.first / of_tried.count;
-    let variance =
-        tried.iter().map(|it| (it - middle) * (it - middle)).sum::<f64>() / (of_tried.count - 1.0);
-    let probability = deflated(ratio, sums.count, skewness, kurtosis, of_tried.count, variance);
-    probability.is_finite().then_some(probability)
-}
-
-/// The same of numbers, as the paper has them: the best one's ratio, how many returns it is of, their
-/// skewness and kurtosis (3 for a normal distribution), how many strategies were tried, and the
-/// variance of their ratios.
-#[must_use]
-pub fn deflated(
-    ratio: f64,
-    count: f64,
-    skewness: f64,
-    kurtosis: f64,
-    tried: f64,
-    variance: f64,
-) -> f64 {
-    let expected = if tried > 1.0 { variance.sqrt() * expected_maximum(tried) } else { 0.0 };
-    let spread = 1.0 - skewness * ratio + (kurtosis - 1.0) / 4.0 * ratio * ratio;
-    normal((ratio - expected) * (count - 1.0).sqrt() / spread.sqrt())
-}
-
-/// About the largest of so many independent numbers that are normally distributed.
-fn expected_maximum(tried: f64) -> f64 {
-    (1.0 - EULER) * quantile(1.0 - 1.0 / tried)
-        + EULER * quantile(1.0 - 1.0 / (tried * std::f64::consts::E))
-}
-
-/// The normal distribution: the probability of less than `x`.
-fn normal(x: f64) -> f64 {
-    libm::erfc(-x / std::f64::consts::SQRT_2) / 2.0
-}
-
-/// Where [`normal`] has this value, by halving: exact to the last bits, and needed twice.
-fn quantile(probability: f64) -> f64 {
-    let (mut low, mut high) = (-40.0, 40.0);
-    for _ in 0..80 {
-        let middle = f64::midpoint(low, high);
-        if normal(middle) < probability { low = middle } else { high = middle }
-    }
-    f64::midpoint(low, high)
-}
-
-/// The mean / sample deviation of returns; nothing where nothing ever changed.
+/// **Units**: per observation; times the square root of the observations a year it is annualised.
 #[must_use]
 pub fn sharpe(returns: &[f64]) -> f64 {
-    Sums::of(returns).sharpe()
+    let deviations = centred(returns);
+    let squares = dot(&deviations, &deviations);
+    ratio(mean(returns), squares, count(returns.len()))
 }
 
-fn float(count: usize) -> f64 {
-    nearest(Decimal::from(count))
+// --- probability of backtest overfitting --------------------------------------------------------
+
+/// What combinatorially symmetric cross-validation says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Overfitting {
+    /// How often the best of one half ranks in the lower half of the other, 0 to 1: the share of
+    /// `logits` that are zero or less. One half is what luck alone gives.
+    pub probability: f64,
+    /// ln(w / (1 - w)) for each way to halve the blocks, where w is rank / (N + 1) out of sample of
+    /// the strategy that was best in sample.
+    pub logits: Vec<f64>,
 }
 
-/// The Euler-Mascheroni constant.
-const EULER: f64 = 0.577_215_664_901_532_9;
+/// The probability of backtest overfitting, by combinatorially symmetric cross-validation: history
+/// is cut into `blocks`, every half of them is in sample once and out of sample once, and a
+/// strategy's performance is its [`sharpe`].
+///
+/// **Shape**: a row of returns per strategy, N ≥ 2 of them, all of the same length T, oldest
+/// first; `blocks` even, 2 to 24 (16, in the paper's own example, makes 12,870 halves; 24 make 2.7
+/// million), and at least two observations in each. Where T is no multiple of `blocks` the oldest
+/// are left out. `None` otherwise. Logits come in pairs, a half and its complement.
+///
+/// **Ties**: of equals in sample the first is the best; out of sample equals share the mean of
+/// their ranks.
+///
+/// **Speed**: halves × N × `blocks`, whatever T is, beyond one pass.
+/// **Source**: Bailey, Borwein, López de Prado, Zhu, "The probability of backtest overfitting",
+/// Journal of Computational Finance 20(4), 2017, section 3; zero counts as overfit, as in the R
+/// package pbo.
+#[must_use]
+pub fn pbo<R: AsRef<[f64]>>(strategies: &[R], blocks: usize) -> Option<Overfitting> {
+    let length = strategies.first()?.as_ref().len();
+    assert!(strategies.iter().all(|row| row.as_ref().len() == length), "rows are equally long");
+    let is_good = blocks.is_multiple_of(2) && (2..=24).contains(&blocks);
+    if !is_good || strategies.len() < 2 || length / blocks < 2 {
+        return None;
+    }
+    let used = length / blocks * blocks;
+    let rows = strategies.iter().map(|row| Row::new(&row.as_ref()[length - used..], blocks));
+    let rows: Vec<Row> = rows.collect();
+    let half = count(used / 2);
+    let performance =
+        |chosen: u32| -> Vec<f64> { rows.iter().map(|row| row.sharpe(chosen, half)).collect() };
+    let all = (1_u32 << blocks) - 1;
+    let mut logits = Vec::new();
+    // A half and its complement are looked at together; the half is the one with the first block.
+    for chosen in (1..=all).step_by(2).filter(|half| half.count_ones() as usize == blocks / 2) {
+        let (one, other) = (performance(chosen), performance(all ^ chosen));
+        logits.extend([logit(&one, &other), logit(&other, &one)]);
+    }
+    let overfit = logits.iter().filter(|logit| **logit <= 0.0).count();
+    Some(Overfitting { probability: count(overfit) / count(logits.len()), logits })
+}
+
+/// A strategy's returns, summed by blocks.
+struct Row {
+    /// The mean of all; the sums are of what differs from it, so that squares lose no digits.
+    mean: f64,
+    /// Sum and sum of squares of each block.
+    blocks: Vec<[f64; 2]>,
+}
+
+impl Row {
+    fn new(returns: &[f64], blocks: usize) -> Self {
+        let mean = mean(returns);
+        let sums = |block: &[f64]| {
+            let sum = sum_of(block, block, |value, _| value - mean);
+            [sum, sum_of(block, block, |value, _| (value - mean).powi(2))]
+        };
+        let blocks = returns.chunks_exact(returns.len() / blocks).map(sums).collect();
+        Self { mean, blocks }
+    }
+
+    /// The Sharpe ratio over the blocks whose bits are set, `length` observations in all.
+    fn sharpe(&self, chosen: u32, length: f64) -> f64 {
+        let [mut sum, mut squares] = [0.0, 0.0];
+        for (number, block) in self.blocks.iter().enumerate() {
+            if chosen >> number & 1 == 1 {
+                sum += block[0];
+                squares += block[1];
+            }
+        }
+        ratio(self.mean + sum / length, squares - sum * sum / length, length)
+    }
+}
+
+/// Mean over deviation; zero when the deviation is rounding noise of the mean.
+fn ratio(mean: f64, squares: f64, length: f64) -> f64 {
+    let deviation = (squares.max(0.0) / (length - 1.0)).sqrt();
+    if deviation > 1e-12 * mean.abs() { mean / deviation } else { 0.0 }
+}
+
+/// Where the best in sample ranks out of sample.
+fn logit(in_sample: &[f64], out_of_sample: &[f64]) -> f64 {
+    let mut best = 0;
+    for (number, performance) in in_sample.iter().enumerate() {
+        if *performance > in_sample[best] {
+            best = number;
+        }
+    }
+    let its = out_of_sample[best];
+    let below = out_of_sample.iter().filter(|other| **other < its).count();
+    #[expect(clippy::float_cmp, reason = "equals are those that are computed alike")]
+    let equal = out_of_sample.iter().filter(|other| **other == its).count();
+    // The mean of ranks below + 1 to below + equal, counted from 1.
+    let rank = count(below) + f64::midpoint(count(equal), 1.0);
+    (rank / (count(in_sample.len()) + 1.0 - rank)).ln()
+}
+
+// --- deflated Sharpe ratio ----------------------------------------------------------------------
+
+/// A Sharpe ratio, and what is left of it when the search is taken into account.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Deflated {
+    /// The Sharpe ratio as it was measured.
+    pub sharpe: f64,
+    /// What the best of so many worthless strategies would be expected to have.
+    pub expected_maximum: f64,
+    /// The deflated Sharpe ratio: the probability that the true ratio is above `expected_maximum`,
+    /// 0 to 1. `None` when the returns are so skewed that the ratio's error has no estimate.
+    pub probability: Option<f64>,
+}
+
+/// The deflated Sharpe ratio of the strategy `chosen` among all that were tried.
+///
+/// **Shape**: a row of returns per strategy, all of the same length, at least two observations.
+/// `None` when there is no such row or too little in it. Trials count as independent, which is
+/// stern: cells of one sweep are much alike, and fewer independent ones would deflate less.
+/// **Source**: see [`deflated_sharpe`].
+#[must_use]
+pub fn deflate<R: AsRef<[f64]>>(strategies: &[R], chosen: usize) -> Option<Deflated> {
+    let returns = strategies.get(chosen)?.as_ref();
+    if returns.len() < 2 {
+        return None;
+    }
+    let ratios: Vec<f64> = strategies.iter().map(|row| sharpe(row.as_ref())).collect();
+    let deviations = centred(&ratios);
+    let freedom = count(ratios.len()) - 1.0;
+    let variance = if freedom > 0.0 { dot(&deviations, &deviations) / freedom } else { 0.0 };
+    let expected_maximum = expected_maximum_sharpe(ratios.len(), variance);
+    let shape = Shape::of(returns);
+    let (sharpe, observations) = (ratios[chosen], returns.len());
+    let probability = probabilistic_sharpe(sharpe, expected_maximum, observations, shape);
+    Some(Deflated { sharpe, expected_maximum, probability })
+}
+
+/// How returns differ from normal ones, by population moments.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shape {
+    /// The third standardised moment; 0 for normal returns.
+    pub skewness: f64,
+    /// The fourth standardised moment, not the excess: 3 for normal returns.
+    pub kurtosis: f64,
+}
+
+impl Shape {
+    /// That of normal returns.
+    pub const NORMAL: Self = Self { skewness: 0.0, kurtosis: 3.0 };
+
+    /// That of these returns; of normal ones when they never move.
+    #[must_use]
+    pub fn of(returns: &[f64]) -> Self {
+        let deviations = centred(returns);
+        let length = count(returns.len());
+        let moment =
+            |power: i32| sum_of(&deviations, &deviations, |value, _| value.powi(power)) / length;
+        let variance = moment(2);
+        if variance.sqrt() <= 1e-12 * mean(returns).abs() {
+            return Self::NORMAL;
+        }
+        Self {
+            skewness: moment(3) / variance.powf(1.5),
+            kurtosis: moment(4) / (variance * variance),
+        }
+    }
+}
+
+/// The deflated Sharpe ratio: the probability that a strategy, found as the best of `trials` whose
+/// Sharpe ratios had this `variance`, is better than the best of so many worthless ones.
+///
+/// **Units**: `sharpe` and the root of `variance` per observation. 0 to 1, `None` as for
+/// [`probabilistic_sharpe`].
+/// **Source**: Bailey, López de Prado, "The deflated Sharpe ratio", Journal of Portfolio Management
+/// 40(5), 2014.
+#[must_use]
+pub fn deflated_sharpe(
+    sharpe: f64,
+    observations: usize,
+    shape: Shape,
+    trials: usize,
+    variance: f64,
+) -> Option<f64> {
+    probabilistic_sharpe(sharpe, expected_maximum_sharpe(trials, variance), observations, shape)
+}
+
+/// The Sharpe ratio to expect of the best of `trials` independent strategies, none of which is
+/// worth anything, when their ratios have this `variance`. Zero for a single trial.
+///
+/// **Source**: Bailey, López de Prado 2014, equation 1: √V ((1 - γ) Φ⁻¹(1 - 1/N) + γ Φ⁻¹(1 - 1/(N
+/// e))), with the constant γ of Euler and Mascheroni. Within some percent of the true expectation
+/// for two trials, and nearer for more.
+#[must_use]
+pub fn expected_maximum_sharpe(trials: usize, variance: f64) -> f64 {
+    if trials < 2 {
+        return 0.0;
+    }
+    // Φ⁻¹(1 - p) is -Φ⁻¹(p), which keeps the digits of a small p.
+    let upper = |probability: f64| -normal::quantile(probability);
+    let share = 1.0 / count(trials);
+    let gamma = EULER_MASCHERONI;
+    variance.sqrt() * ((1.0 - gamma) * upper(share) + gamma * upper(share / std::f64::consts::E))
+}
+
+/// The probability that the true Sharpe ratio is above `benchmark`.
+///
+/// **Units**: both ratios per observation. `None` with fewer than two observations, or when the
+/// estimate of the ratio's variance is not positive, which takes a skewness and kurtosis that
+/// hardly any returns have.
+/// **Source**: Bailey, López de Prado, "The Sharpe ratio efficient frontier", Journal of Risk
+/// 15(2), 2012: Φ((SR - SR*) √(T - 1) / √(1 - γ₃ SR + (γ₄ - 1) SR² / 4)).
+#[must_use]
+pub fn probabilistic_sharpe(
+    sharpe: f64,
+    benchmark: f64,
+    observations: usize,
+    shape: Shape,
+) -> Option<f64> {
+    let freedom = count(observations.checked_sub(1).filter(|freedom| *freedom > 0)?);
+    let Shape { skewness, kurtosis } = shape;
+    let variance = 1.0 - skewness * sharpe + (kurtosis - 1.0) / 4.0 * sharpe * sharpe;
+    (variance > 0.0).then(|| normal::cdf((sharpe - benchmark) * freedom.sqrt() / variance.sqrt()))
+}
+
+const EULER_MASCHERONI: f64 = 0.577_215_664_901_532_9;

@@ -80,6 +80,8 @@ mod money;
 mod orders;
 /// Live orders to the last digit: what is sent, what is booked, and what can't be ordered.
 mod orders_live;
+/// What is owed to luck: overfitting, deflated Sharpe ratios, intervals.
+mod overfit;
 /// Bugs that the tests must find, in a copy of the sources.
 mod planted;
 /// The process and its surroundings: signals, pipes, masks, two starts at once.

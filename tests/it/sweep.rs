@@ -3,13 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ouroboros::history::overfit;
 use ouroboros::history::sweep::Range;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use crate::support::desk::home;
-use crate::support::dice::Dice;
 use crate::support::run::Run;
 use crate::support::table::decimal;
 
@@ -150,99 +148,6 @@ fn a_range_is_what_a_person_means() {
     assert_eq!(values("1.5..2.6:0.5"), ["1.5", "2.0", "2.5"]);
     assert_eq!(values("0.1..0.3:0.1"), ["0.1", "0.2", "0.3"]);
     assert_eq!(values("2..2:1"), ["2"]);
-}
-
-// --- luck ----------------------------------------------------------------------------------------
-
-/// **Source**: Bailey, Lopez de Prado, "The deflated Sharpe ratio", the numerical example: an annual
-/// ratio of 2.5 over 1,250 days, skewness -3, kurtosis 10, the variance of the annual ratios 1/2.
-#[test]
-fn the_deflated_sharpe_ratio_is_that_of_the_paper() {
-    let days = 250.0_f64;
-    let of = |tried: f64, skewness: f64, kurtosis: f64| {
-        overfit::deflated(2.5 / days.sqrt(), 1250.0, skewness, kurtosis, tried, 0.5 / days)
-    };
-    assert!((of(100.0, -3.0, 10.0) - 0.9004).abs() < 5e-5, "{}", of(100.0, -3.0, 10.0));
-    assert!((of(46.0, -3.0, 10.0) - 0.9505).abs() < 5e-5, "{}", of(46.0, -3.0, 10.0));
-    assert!((of(88.0, 0.0, 3.0) - 0.9505).abs() < 5e-5, "{}", of(88.0, 0.0, 3.0));
-}
-
-#[test]
-fn of_noise_the_best_half_is_no_better_than_the_other() {
-    let mut dice = Dice(7);
-    let mut sum = 0.0;
-    for _ in 0..40 {
-        let strategies = noise(&mut dice, 12, 160);
-        let slices: Vec<&[f64]> = strategies.iter().map(|it| &it[..]).collect();
-        sum += overfit::probability(&slices, 8).expect("enough of them");
-    }
-    let mean = sum / 40.0;
-    assert!((0.4..0.6).contains(&mean), "{mean}");
-}
-
-#[test]
-fn one_that_is_better_everywhere_is_not_luck() {
-    let mut dice = Dice(8);
-    let mut strategies = noise(&mut dice, 12, 160);
-    for value in &mut strategies[5] {
-        *value += 0.02;
-    }
-    let slices: Vec<&[f64]> = strategies.iter().map(|it| &it[..]).collect();
-    assert_eq!(overfit::probability(&slices, 8), Some(0.0));
-    let tried: Vec<f64> = slices.iter().map(|it| overfit::sharpe(it)).collect();
-    let [best, other] =
-        [5, 6].map(|number| overfit::deflated_sharpe(slices[number], &tried).expect("it moves"));
-    assert!(best > other, "{best} {other}");
-}
-
-/// All halves of four blocks by hand: the ranks are counted here, not there.
-#[test]
-fn the_probability_counts_the_halves_in_which_the_best_fell_below_the_median() {
-    // Three strategies over four blocks of two days, each with the same deviation in each block, so
-    // that the order of Sharpe ratios is the order of the means.
-    let days = |means: [f64; 4]| -> Vec<f64> {
-        means.iter().flat_map(|mean| [mean - 1.0, mean + 1.0]).collect()
-    };
-    let strategies = [days([9.0, 9.0, 0.0, 0.0]), days([1.0; 4]), days([2.0, 2.0, 2.0, 2.0])];
-    let slices: Vec<&[f64]> = strategies.iter().map(|it| &it[..]).collect();
-    let sharpe = |number: usize, blocks: [usize; 2]| {
-        let returns: Vec<f64> = blocks
-            .iter()
-            .flat_map(|block| strategies[number][2 * block..2 * block + 2].to_vec())
-            .collect();
-        overfit::sharpe(&returns)
-    };
-    let mut fell = 0;
-    for (inside, outside) in [
-        ([0, 1], [2, 3]),
-        ([0, 2], [1, 3]),
-        ([0, 3], [1, 2]),
-        ([1, 2], [0, 3]),
-        ([1, 3], [0, 2]),
-        ([2, 3], [0, 1]),
-    ] {
-        let best =
-            (0..3).max_by(|a, b| sharpe(*a, inside).total_cmp(&sharpe(*b, inside))).expect("one");
-        let below = (0..3).filter(|it| sharpe(*it, outside) < sharpe(best, outside)).count();
-        // Ranks of three are 1, 2, 3 of 4: only the first is below a half, the second is it.
-        fell += u32::from(below <= 1);
-    }
-    assert!(fell > 0 && fell < 6);
-    assert_eq!(overfit::probability(&slices, 4), Some(f64::from(fell) / 6.0));
-}
-
-#[test]
-fn too_little_to_tell_is_not_told() {
-    let one: &[f64] = &[0.1, -0.1, 0.2, 0.0];
-    assert_eq!(overfit::probability(&[one], 4), None);
-    assert_eq!(overfit::probability(&[&one[..3], &one[..3]], 4), None);
-    assert_eq!(overfit::probability(&[], 4), None);
-    assert_eq!(overfit::deflated_sharpe(&[0.0; 9], &[0.0, 0.0]), None);
-}
-
-fn noise(dice: &mut Dice, strategies: usize, days: usize) -> Vec<Vec<f64>> {
-    let mut one = || f64::from(i32::try_from(dice.between(-1_000, 1_000)).expect("small")) / 1e5;
-    (0..strategies).map(|_| (0..days).map(|_| one()).collect()).collect()
 }
 
 // --- the command ---------------------------------------------------------------------------------
