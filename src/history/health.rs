@@ -114,7 +114,7 @@ fn correlation(a: &[f64], b: &[f64]) -> Option<f64> {
 
 /// Least squares, and what they leave over. `None` when a leg never moves.
 fn hedge(numerator: &[f64], denominator: &[f64]) -> Option<(Hedge, Vec<f64>)> {
-    let is_still = |leg: &[f64]| leg.iter().all(|log| log.total_cmp(&leg[0]).is_eq());
+    let is_still = |leg: &[f64]| leg.iter().all(|close| close.total_cmp(&leg[0]).is_eq());
     if is_still(numerator) || is_still(denominator) {
         return None;
     }
