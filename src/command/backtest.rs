@@ -13,6 +13,7 @@ use crate::config::{Config, Mode};
 use crate::exchange::recording::Shared;
 use crate::exchange::replay::too_short;
 use crate::failure::Failure;
+use crate::history::bootstrap;
 use crate::history::engine::{Engine, Fold, Stopped};
 use crate::history::figures::{Figures, Sums, Tally};
 use crate::history::trip::Trip;
@@ -62,9 +63,11 @@ pub fn backtest(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure>
     }
     let figures = tally.figures(&book, &config.terms).map_err(too_large)?;
     let verdict = verdict(&figures, &config.pair, &config.terms);
+    let interval = bootstrap::interval_of_mean(&figures.returns, CONFIDENCE, SEED);
+    let interval = interval.map(|it| [it.low * BPS, it.high * BPS]);
     Ok(Answer {
-        text: to_text(config, &figures, &verdict),
-        json: to_json(config, &book, &figures, &verdict),
+        text: to_text(config, &figures, interval, &verdict),
+        json: to_json(config, &book, &figures, interval, &verdict),
     })
 }
 
@@ -135,7 +138,13 @@ pub(super) fn too_large(overflow: Overflow) -> Failure {
     )
 }
 
-fn to_json(config: &Config, book: &Book, figures: &Figures, verdict: &str) -> Value {
+fn to_json(
+    config: &Config,
+    book: &Book,
+    figures: &Figures,
+    interval: Option<[f64; 2]>,
+    verdict: &str,
+) -> Value {
     let money = |value: rust_decimal::Decimal| format!("{value:.8}");
     let assets = Leg::BOTH.map(|leg| config.pair.asset(leg).to_string());
     let hold: Map<String, Value> =
@@ -172,6 +181,7 @@ fn to_json(config: &Config, book: &Book, figures: &Figures, verdict: &str) -> Va
         "exposure": figures.exposure,
         "sharpe": figures.sharpe,
         "t_stat": figures.t_stat,
+        "mean_net_bps_95": interval,
         "break_even_fee_bps": figures.total.break_even_fee_bps(),
         "buy_and_hold": hold,
         "half_and_half": figures.half_and_half(),
@@ -205,7 +215,12 @@ fn position(config: &Config, book: &Book, holding: &Holding) -> Value {
     status::position(config, book, holding)
 }
 
-fn to_text(config: &Config, figures: &Figures, verdict: &str) -> String {
+fn to_text(
+    config: &Config,
+    figures: &Figures,
+    interval: Option<[f64; 2]>,
+    verdict: &str,
+) -> String {
     let pair = &config.pair;
     let quote = pair.quote();
     let total = &figures.total;
@@ -258,6 +273,9 @@ fn to_text(config: &Config, figures: &Figures, verdict: &str) -> String {
     line("in the market", format!("{:.1} % of the candles", figures.exposure * 100.0));
     line("Sharpe ratio", or_none(figures.sharpe, " a year"));
     line("t", or_none(figures.t_stat, ""));
+    if let Some([low, high]) = interval {
+        line("95 % of means", format!("{low:+.2} to {high:+.2} bp a round trip, by bootstrap"));
+    }
     for (leg, sums) in Leg::BOTH.into_iter().zip(&figures.by_leg) {
         line(
             &format!("by {}", pair.asset(leg)),
@@ -362,6 +380,11 @@ fn failed(path: &Path, error: std::io::Error) -> Failure {
     let shown = path.display();
     Failure::storage(&anyhow::Error::new(error).context(format!("failed to write `{shown}`")))
 }
+
+const BPS: f64 = 10_000.0;
+const CONFIDENCE: f64 = 0.95;
+/// The same history has the same interval.
+const SEED: u64 = 20_240_101;
 
 /// **Units**: characters.
 const LINE: usize = 96;

@@ -85,6 +85,12 @@ impl Worth {
             compared += 1;
         }
         assert_eq!(compared, 24);
+        let [low, high] = [0, 1].map(|end| number(&json["mean_net_bps_95"][end]));
+        let (mean, t) = (number(&json["mean_net_bps"]), number(&json["t_stat"]));
+        assert!(low < mean && mean < high, "{low} {mean} {high}");
+        // Of a few hundred round trips and more it is about twice the standard error to each side.
+        let widths = (high - low) / (mean / t).abs();
+        assert!(!self.is_real || (3.4..4.4).contains(&widths), "{widths}");
         let returns: f64 = json["months"]
             .as_array()
             .expect("a table")
