@@ -41,7 +41,7 @@ pub struct Wanted<'a> {
 /// **Errors**: candles that are missing or damaged, too few of them, numbers beyond computation, a
 /// file that can't be written.
 pub fn backtest(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure> {
-    let mut part = Part::open(config, wanted.from, wanted.to)?;
+    let mut part = Part::open(config, wanted.from, wanted.to, config.rules.window)?;
     let mut table = wanted.trades.map(Table::create).transpose()?;
     let mut tally = Tally::new(&config.rules, &config.terms, config.opening_balance);
     let book = Book::open(config.opening_balance);
@@ -81,17 +81,20 @@ pub(super) struct Part {
 }
 
 impl Part {
+    /// `window` is how many of them there must be.
+    ///
     /// **Errors**: candles that are missing or damaged.
     pub(super) fn open(
         config: &Config,
         from: Option<When>,
         to: Option<When>,
+        window: usize,
     ) -> Result<Self, Failure> {
         let Mode::Replay(recording) = &config.mode else {
             unreachable!("without `--candles` the sample is taken")
         };
         let rows = Shared::open(recording, &config.pair, config.rules.interval)?;
-        Ok(Self { rows, from, to, window: config.rules.window, count: 0 })
+        Ok(Self { rows, from, to, window, count: 0 })
     }
 
     /// The next one. Nothing may be told of them before there is none left: what comes after them

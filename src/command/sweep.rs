@@ -43,7 +43,8 @@ pub struct Wanted<'a> {
 ///
 /// **Errors**: as `backtest`; a grid without a cell that could be configured.
 pub fn sweep(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure> {
-    let mut part = Part::open(config, None, None)?;
+    // Each cell has a window of its own.
+    let mut part = Part::open(config, None, None, 0)?;
     let mut rows = Vec::new();
     while let Some(row) = part.next()? {
         rows.push(row);

@@ -7,9 +7,9 @@ use ouroboros::history::sweep::Range;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use crate::support::desk::home;
+use crate::support::desk::{Replay, home};
 use crate::support::run::Run;
-use crate::support::table::decimal;
+use crate::support::table::{decimal, spreads};
 
 // --- the grid ------------------------------------------------------------------------------------
 
@@ -94,6 +94,22 @@ fn the_past_chooses_and_what_came_next_judges() {
         sum += money(&fold["out_of_sample"]);
     }
     assert_eq!(decimal(told["out_of_sample"].as_str().expect("money")), sum);
+}
+
+#[test]
+fn a_short_history_may_have_more_folds_than_candles() {
+    let replay = Replay::new(&spreads("20 20 20 21 21 19 20 20 20 19"));
+    let grid =
+        ["sweep", "--window", "4", "--entry", "1.2", "--exit", "0", "--edge", "0", "--folds", "30"];
+    let told = replay.command(&grid).args(["--json"]).expect_exit(0).json();
+    assert_eq!(told["cells"][0]["round_trips"], 1, "{told:#}");
+    let folds = told["walk_forward"].as_array().expect("folds");
+    assert_eq!(folds.len(), 10, "those with a candle");
+    // The window of the configuration, which has 20 candles, is none of the grid's.
+    let told = Run::bare(&replay.cwd()).env("TIMEFRAME", "1h").args(grid).args(["--json"]);
+    let told =
+        told.args(["--candles".as_ref(), replay.candles().as_os_str()]).expect_exit(0).json();
+    assert_eq!(told["cells"][0]["round_trips"], 1, "{told:#}");
 }
 
 #[test]
