@@ -16,7 +16,7 @@ use crate::clock;
 use crate::command::backtest::Wanted;
 use crate::command::resume::Resume;
 use crate::command::{Answer, audit, backtest, check, flatten, halt, resume, status, sweep};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::exchange::http::Http;
 use crate::failure::{Failure, Kind};
 use crate::logging::{self, Surroundings, Verbosity};
@@ -103,7 +103,7 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
     let config = match &cli.command {
         // A history is always a recording.
         Some(Command::Backtest { .. } | Command::Sweep { .. }) if options.candles.is_none() => {
-            let options = Options { candles: Some(DEMO.into()), ..options.clone() };
+            let options = Options { candles: Some(config::DEMO.into()), ..options.clone() };
             Config::load(&options, environment)?
         }
         _ => Config::load(options, environment)?,
@@ -227,9 +227,6 @@ pub fn step(
     }
     done
 }
-
-/// How `--candles` calls the built-in sample.
-const DEMO: &str = "demo";
 
 fn bug() -> Failure {
     Failure::new(

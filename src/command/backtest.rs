@@ -14,12 +14,13 @@ use crate::exchange::recording::Shared;
 use crate::exchange::replay::too_short;
 use crate::failure::Failure;
 use crate::history::bootstrap;
-use crate::history::engine::{Engine, Fold, Stopped};
+use crate::history::engine::{Engine, Fold, Moment, Stopped};
 use crate::history::figures::{Figures, Sums, Tally};
+use crate::history::sums::bps;
 use crate::history::trip::Trip;
 use crate::history::verdict::verdict;
 use crate::report;
-use crate::trading::book::{Book, Holding};
+use crate::trading::book::Book;
 use crate::trading::candle::Candle;
 use crate::trading::market::{Leg, Pair};
 use crate::trading::money::Overflow;
@@ -47,7 +48,7 @@ pub fn backtest(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure>
     let book = Book::open(config.opening_balance);
     let mut engine = Engine::new(Fold::new(book, &config.rules, &config.terms));
     let mut written = Ok(());
-    let mut look = |moment: crate::history::engine::Moment<'_>| {
+    let mut look = |moment: Moment<'_>| {
         let trip = tally.add(&moment);
         if let (Some(trip), Some(table), Ok(())) = (trip, &mut table, &written) {
             written = table.add(&trip, &config.pair);
@@ -64,7 +65,7 @@ pub fn backtest(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure>
     let figures = tally.figures(&book, &config.terms).map_err(too_large)?;
     let verdict = verdict(&figures, &config.pair, &config.terms);
     let interval = bootstrap::interval_of_mean(&figures.returns, CONFIDENCE, SEED);
-    let interval = interval.map(|it| [it.low * BPS, it.high * BPS]);
+    let interval = interval.map(|it| [it.low, it.high].map(bps));
     Ok(Answer {
         text: to_text(config, &figures, interval, &verdict),
         json: to_json(config, &book, &figures, interval, &verdict),
@@ -171,8 +172,8 @@ fn to_json(
         "timeframe": config.rules.interval.name(),
         "candles": figures.candles,
         "missing": figures.missing,
-        "from": figures.span.map(|(from, _)| from.to_string()),
-        "to": figures.span.map(|(_, to)| to.to_string()),
+        "from": figures.span.0.to_string(),
+        "to": figures.span.1.to_string(),
         "entries": figures.entries,
         "refused": figures.refused,
         "opening_balance": figures.opening.to_string(),
@@ -188,7 +189,7 @@ fn to_json(
         "break_even_fee_bps": figures.total.break_even_fee_bps(),
         "buy_and_hold": hold,
         "half_and_half": figures.half_and_half(),
-        "open_position": book.position.holding().map(|it| position(config, book, it)),
+        "open_position": book.position.holding().map(|it| status::position(config, book, it)),
         "by_leg": assets
             .iter()
             .zip(&figures.by_leg)
@@ -214,10 +215,6 @@ fn to_json(
     json
 }
 
-fn position(config: &Config, book: &Book, holding: &Holding) -> Value {
-    status::position(config, book, holding)
-}
-
 fn to_text(
     config: &Config,
     figures: &Figures,
@@ -228,9 +225,8 @@ fn to_text(
     let quote = pair.quote();
     let total = &figures.total;
     let mut text = format!("backtest {pair} {}", config.rules.interval);
-    if let Some((from, to)) = figures.span {
-        let _ = write!(text, ", {from} to {to}");
-    }
+    let (from, to) = figures.span;
+    let _ = write!(text, ", {from} to {to}");
     let _ = writeln!(text, ": {} candles, {} missing", figures.candles, figures.missing);
     for line in wrapped(verdict) {
         let _ = write!(text, "\n{line}");
@@ -384,7 +380,6 @@ fn failed(path: &Path, error: std::io::Error) -> Failure {
     Failure::storage(&anyhow::Error::new(error).context(format!("failed to write `{shown}`")))
 }
 
-const BPS: f64 = 10_000.0;
 const CONFIDENCE: f64 = 0.95;
 /// The same history has the same interval.
 const SEED: u64 = 20_240_101;

@@ -53,7 +53,7 @@ pub fn sweep(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure> {
     let ends = sweep::ends(rows.len(), wanted.folds);
     let outcomes = outcomes(config, &rows, &cells, &ends, wanted.jobs)?;
     let walk = walk_forward(config, &rows, &outcomes, &ends)?;
-    let judged = Judged::of(&outcomes, &walk, config);
+    let judged = Judged::of(&outcomes, &walk, wanted.folds, config);
     Ok(Answer {
         text: to_text(config, &outcomes, &walk, &judged),
         json: to_json(&outcomes, &walk, &judged),
@@ -197,15 +197,10 @@ struct Judged<'a> {
 }
 
 impl<'a> Judged<'a> {
-    fn of(outcomes: &'a [Outcome], walk: &[Forward<'_>], config: &Config) -> Self {
-        let mut best = &outcomes[0];
-        for outcome in outcomes {
-            if outcome.figures.total.net > best.figures.total.net {
-                best = outcome;
-            }
-        }
+    fn of(outcomes: &'a [Outcome], walk: &[Forward<'_>], folds: usize, config: &Config) -> Self {
+        let number = sweep::best(outcomes, folds - 1).expect("there is a cell");
+        let best = &outcomes[number];
         let days: Vec<&[f64]> = outcomes.iter().map(|it| &it.days[..]).collect();
-        let number = outcomes.iter().position(|it| it.cell == best.cell).unwrap_or_default();
         let blocks = (best.days.len() / 2).min(BLOCKS) & !1;
         let mut judged = Self {
             best,
@@ -342,10 +337,8 @@ fn to_text(
 ) -> String {
     let quote = config.pair.quote();
     let mut text = format!("sweep {} {}", config.pair, config.rules.interval);
-    let span = outcomes[0].figures.span;
-    if let Some((from, to)) = span {
-        let _ = write!(text, ", {from} to {to}");
-    }
+    let (from, to) = outcomes[0].figures.span;
+    let _ = write!(text, ", {from} to {to}");
     let _ = writeln!(text, ": {} cells", outcomes.len());
     for line in wrapped(&judged.verdict) {
         let _ = write!(text, "\n{line}");

@@ -81,6 +81,9 @@ pub struct Live {
     pub settle_seconds: u32,
 }
 
+/// How `--candles` calls the built-in sample.
+pub const DEMO: &str = "demo";
+
 /// Where a replay's candles come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recording {
@@ -258,7 +261,7 @@ impl Config {
         let extra_roots = settings.path("SSL_CERT_FILE")?;
 
         let mode = match &options.candles {
-            Some(path) if path.as_os_str() == "demo" => Mode::Replay(Recording::Demo),
+            Some(path) if path.as_os_str() == DEMO => Mode::Replay(Recording::Demo),
             Some(path) => Mode::Replay(Recording::Folder(path.clone())),
             None if is_dry => Mode::Paper,
             None => Mode::Live(Live {

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::recording::Shared;
 use super::{Exchange, Market, View, Want};
-use crate::config::Recording;
+use crate::config::{DEMO, Recording};
 use crate::failure::Failure;
 use crate::store::journal::hex;
 use crate::store::outside::Outside;
@@ -125,7 +125,7 @@ pub fn too_short(have: usize, window: usize) -> Failure {
 pub fn folder_name(recording: &Recording, pair: &Pair, interval: Interval) -> String {
     let [numerator, denominator] = Leg::BOTH.map(|leg| pair.symbol(leg).code());
     let candles = match recording {
-        Recording::Demo => "demo".to_owned(),
+        Recording::Demo => DEMO.to_owned(),
         Recording::Folder(folder) => {
             let place = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.clone());
             short_hash(&place)

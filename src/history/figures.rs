@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 
 use super::engine::Moment;
+use super::sums::{bps, centred, count, dot, mean};
 use super::trip::{Trip, Trips};
 use crate::trading::book::{Book, Position};
 use crate::trading::candle::Candle;
@@ -29,12 +30,12 @@ pub struct Tally {
     slippage: f64,
     trips: Trips,
     equity: Equity,
-    candles: u64,
-    held: u64,
+    candles: usize,
+    held: usize,
     first: Option<[Candle; 2]>,
     last: Option<[Candle; 2]>,
-    entries: u64,
-    refused: u64,
+    entries: usize,
+    refused: usize,
     total: Sums,
     by_leg: [Sums; 2],
     by_year: BTreeMap<i16, Sums>,
@@ -45,9 +46,9 @@ pub struct Tally {
 #[derive(Debug, Clone, Default)]
 pub struct Sums {
     /// How many.
-    pub round_trips: u64,
+    pub round_trips: usize,
     /// How many of them gained something, after all costs.
-    pub wins: u64,
+    pub wins: usize,
     /// Before fees and slippage, in the quote asset.
     pub gross: Decimal,
     /// What the exchange took, in the quote asset.
@@ -56,8 +57,6 @@ pub struct Sums {
     pub slippage: Decimal,
     /// What was left.
     pub net: Decimal,
-    /// How many candles they were held, added up.
-    pub candles: i64,
     close_ratios: f64,
     fill_ratios: f64,
     net_returns: f64,
@@ -66,19 +65,18 @@ pub struct Sums {
 impl Sums {
     fn add(&mut self, trip: &Trip) {
         self.round_trips += 1;
-        self.wins += u64::from(trip.net > Profit::ZERO);
+        self.wins += usize::from(trip.net > Profit::ZERO);
         self.gross += trip.gross;
         self.fees += trip.fees;
         self.slippage += trip.slippage;
         self.net += trip.net.value();
-        self.candles += trip.candles;
         self.close_ratios += trip.close_ratio - 1.0;
         self.fill_ratios += trip.fill_ratio - 1.0;
         self.net_returns += trip.net_return;
     }
 
     fn mean(&self, sum: f64) -> Option<f64> {
-        (self.round_trips > 0).then(|| sum / float(self.round_trips))
+        (self.round_trips > 0).then(|| sum / count(self.round_trips))
     }
 
     /// Mean move of what was held from close to close, before all costs. **Units**: basis points.
@@ -97,7 +95,7 @@ impl Sums {
     /// **Units**: basis points.
     #[must_use]
     pub fn mean_net_bps_at(&self, fee_bps: f64) -> Option<f64> {
-        let kept = 1.0 - fee_bps / BPS;
+        let kept = 1.0 - fee_bps / bps(1.0);
         self.mean(self.fill_ratios).map(|ratio| bps((1.0 + ratio) * kept * kept - 1.0))
     }
 
@@ -119,16 +117,16 @@ struct Equity {
     newest: f64,
     returns: f64,
     squares: f64,
-    count: u64,
+    count: usize,
     peak: (f64, Option<Timestamp>),
     worst: Drawdown,
     /// Below it the fall is a new deepest one.
     floor: f64,
     months: Vec<Month>,
     next_month: Timestamp,
-    /// The equity with which each UTC day ended, if that is wanted, and when the newest one ends.
+    /// The equity with which each UTC day ended, if that is wanted, and the newest day.
     days: Option<Vec<f64>>,
-    next_day: Timestamp,
+    day: Option<Timestamp>,
 }
 
 /// A month of the table.
@@ -178,7 +176,7 @@ impl Equity {
             months: Vec::new(),
             next_month: Timestamp::EPOCH,
             days: None,
-            next_day: Timestamp::EPOCH,
+            day: None,
         }
     }
 
@@ -224,12 +222,12 @@ impl Equity {
             month.equity.1 = equity;
         }
         if let Some(days) = &mut self.days {
-            if at >= self.next_day {
-                self.next_day = at.day().plus_millis(DAY_MILLIS);
-                days.push(equity);
-            } else if let Some(day) = days.last_mut() {
-                *day = equity;
+            let day = Some(at.day());
+            match days.last_mut().filter(|_| self.day == day) {
+                Some(newest) => *newest = equity,
+                None => days.push(equity),
             }
+            self.day = day;
         }
     }
 
@@ -241,7 +239,7 @@ impl Equity {
 
     /// Mean of the returns from candle to candle / their sample deviation, annualised.
     fn sharpe(&self, interval: Interval) -> Option<f64> {
-        let count = float(self.count.saturating_sub(1));
+        let count = count(self.count.saturating_sub(1));
         let mean = self.returns / count;
         let variance = (self.squares - self.returns * mean) / (count - 1.0);
         let ratio = mean / variance.sqrt() * f64::from(interval.per_year()).sqrt();
@@ -253,7 +251,7 @@ impl Tally {
     /// Nothing was seen yet.
     #[must_use]
     pub fn new(rules: &Rules, terms: &Terms, opening: Amount) -> Self {
-        let fraction = |bps: Decimal| nearest(bps) / BPS;
+        let fraction = |points: Decimal| nearest(points) / bps(1.0);
         let (fee, slippage) = (fraction(terms.fee.value()), fraction(terms.slippage.value()));
         Self {
             interval: rules.interval,
@@ -294,7 +292,7 @@ impl Tally {
     /// One more candle; the round trip that ended on it, if one did.
     pub fn add(&mut self, moment: &Moment<'_>) -> Option<Trip> {
         self.candles += 1;
-        self.held += u64::from(!matches!(moment.book.position, Position::Flat { .. }));
+        self.held += usize::from(!matches!(moment.book.position, Position::Flat { .. }));
         if self.first.is_none() {
             self.first = Some(*moment.row);
         }
@@ -302,9 +300,9 @@ impl Tally {
         let trip = match moment.step {
             None => None,
             Some(step) => {
-                self.entries += u64::from(matches!(step.order, Some((_, Side::Buy, Some(_)))));
+                self.entries += usize::from(matches!(step.order, Some((_, Side::Buy, Some(_)))));
                 let is_flat = matches!(moment.book.position, Position::Flat { .. });
-                self.refused += u64::from(step.refused.is_some() && is_flat);
+                self.refused += usize::from(step.refused.is_some() && is_flat);
                 self.equity.traded(moment.book);
                 self.trips.next(moment, self.interval)
             }
@@ -319,13 +317,12 @@ impl Tally {
         trip
     }
 
-    /// The figures, with the book that the history ended with.
+    /// The figures, with the book that the history ended with. At least one candle was added.
     ///
     /// **Errors**: numbers beyond exact computation.
     pub fn figures(self, book: &Book, terms: &Terms) -> Result<Figures, Overflow> {
-        let (Some(first), Some(last)) = (self.first, self.last) else {
-            return Ok(Figures::empty(self, book));
-        };
+        let first = self.first.expect("a history has a candle");
+        let last = self.last.expect("a history has a candle");
         let span = self.interval.candles_between(first[0].open_time, last[0].open_time) + 1;
         let final_equity = liquidated(book, &last, terms)?;
         let held_to_the_end = |leg: Leg| {
@@ -336,12 +333,12 @@ impl Tally {
         };
         Ok(Figures {
             candles: self.candles,
-            missing: u64::try_from(span).unwrap_or(0).saturating_sub(self.candles),
-            span: Some((first[0].open_time, last[0].open_time)),
+            missing: usize::try_from(span).unwrap_or(0).saturating_sub(self.candles),
+            span: (first[0].open_time, last[0].open_time),
             opening: self.opening,
             final_equity,
             drawdown: self.equity.worst,
-            exposure: float(self.held) / float(self.candles),
+            exposure: count(self.held) / count(self.candles),
             sharpe: self.equity.sharpe(self.interval),
             t_stat: t_stat(&self.returns),
             buy_and_hold: Leg::BOTH.map(held_to_the_end),
@@ -360,11 +357,11 @@ impl Tally {
 #[derive(Debug, Clone)]
 pub struct Figures {
     /// Rows that both legs share.
-    pub candles: u64,
+    pub candles: usize,
     /// Rows that the grid lacks between the first and the last.
-    pub missing: u64,
-    /// The first and the last candle; `None` where there is none.
-    pub span: Option<(Timestamp, Timestamp)>,
+    pub missing: usize,
+    /// The first and the last candle.
+    pub span: (Timestamp, Timestamp),
     /// What it began with.
     pub opening: Amount,
     /// What selling everything at the last close would leave, after the fee.
@@ -381,9 +378,9 @@ pub struct Figures {
     /// What holding each leg from the first close to the last would have returned, after costs.
     pub buy_and_hold: [f64; 2],
     /// Entries that were made.
-    pub entries: u64,
+    pub entries: usize,
     /// Entries that could not be paid.
-    pub refused: u64,
+    pub refused: usize,
     /// All round trips.
     pub total: Sums,
     /// Those of each leg.
@@ -397,28 +394,6 @@ pub struct Figures {
 }
 
 impl Figures {
-    fn empty(tally: Tally, book: &Book) -> Self {
-        Self {
-            candles: 0,
-            missing: 0,
-            span: None,
-            opening: tally.opening,
-            final_equity: book.cash.unwrap_or_default(),
-            drawdown: Drawdown::default(),
-            exposure: 0.0,
-            sharpe: None,
-            t_stat: None,
-            buy_and_hold: [0.0; 2],
-            entries: 0,
-            refused: 0,
-            total: tally.total,
-            by_leg: tally.by_leg,
-            by_year: tally.by_year,
-            months: Vec::new(),
-            returns: Vec::new(),
-        }
-    }
-
     /// What was gained or lost, as a fraction of what it began with.
     #[must_use]
     pub fn total_return(&self) -> f64 {
@@ -447,21 +422,8 @@ fn liquidated(book: &Book, row: &[Candle; 2], terms: &Terms) -> Result<Amount, O
 }
 
 fn t_stat(returns: &[f64]) -> Option<f64> {
-    let count = float(u64::try_from(returns.len()).expect("fewer than 2^64"));
-    let mean = returns.iter().sum::<f64>() / count;
-    let squares: f64 = returns.iter().map(|it| (it - mean) * (it - mean)).sum();
-    let error = (squares / (count - 1.0) / count).sqrt();
-    let t = mean / error;
+    let (count, deviations) = (count(returns.len()), centred(returns));
+    let error = (dot(&deviations, &deviations) / (count - 1.0) / count).sqrt();
+    let t = mean(returns) / error;
     t.is_finite().then_some(t)
 }
-
-fn float(count: u64) -> f64 {
-    nearest(Decimal::from(count))
-}
-
-fn bps(fraction: f64) -> f64 {
-    fraction * BPS
-}
-
-const BPS: f64 = 10_000.0;
-const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;

@@ -50,4 +50,10 @@ pub fn count(length: usize) -> f64 {
     f64::from(u32::try_from(length).expect("a history has fewer than four billion candles"))
 }
 
+/// A fraction in basis points.
+#[must_use]
+pub fn bps(fraction: f64) -> f64 {
+    fraction * 10_000.0
+}
+
 const LANES: usize = 8;

@@ -7,6 +7,7 @@ use rust_decimal::Decimal;
 
 use super::engine::{Fold, Stopped, Windows};
 use super::figures::{Figures, Tally};
+use super::sums::count;
 use crate::trading::book::Book;
 use crate::trading::candle::Candle;
 use crate::trading::machine::Rules;
@@ -184,8 +185,7 @@ pub fn best(outcomes: &[Outcome], fold: usize) -> Option<usize> {
 
 /// Cells that differ from this one in one parameter, by one step of the grid.
 pub fn neighbours<'a>(outcomes: &'a [Outcome], cell: &Cell) -> impl Iterator<Item = &'a Outcome> {
-    let parts =
-        |cell: &Cell| [nearest(Decimal::from(cell.window)), cell.entry, cell.exit, cell.edge_bps];
+    let parts = |cell: &Cell| [count(cell.window), cell.entry, cell.exit, cell.edge_bps];
     let own = parts(cell);
     // The nearest values of each parameter that the grid has, below and above.
     let near: Vec<[Option<f64>; 2]> = (0..4)

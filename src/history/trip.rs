@@ -3,6 +3,7 @@
 use rust_decimal::Decimal;
 
 use super::engine::Moment;
+use super::sums::bps;
 use crate::trading::book::{Holding, Position};
 use crate::trading::market::{Leg, Side};
 use crate::trading::money::{DECIMALS, Price, Profit};
@@ -55,10 +56,9 @@ pub struct Trip {
 
 impl Trip {
     /// `net_return` in basis points.
-    #[expect(clippy::float_arithmetic, reason = "a return is a statistic, not money")]
     #[must_use]
     pub fn net_bps(&self) -> f64 {
-        self.net_return * 10_000.0
+        bps(self.net_return)
     }
 }
 

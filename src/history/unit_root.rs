@@ -53,11 +53,8 @@ pub fn dickey_fuller(series: &[f64]) -> Option<UnitRoot> {
     if is_noise(&level, mean(series)) {
         return None;
     }
-    let Fit { statistic, lag, observations } = fit(&level, Constant::Free)?;
-    let table = Table::OneSeries;
-    let p_value = table.p_value(statistic);
-    let critical = table.critical_values(observations);
-    Some(UnitRoot { statistic, p_value, lag, observations, critical })
+    let fit = fit(&level, Constant::Free)?;
+    Some(fit.judged(Table::OneSeries, fit.observations))
 }
 
 /// The second step of Engle and Granger: the same test for what a regression of one series on
@@ -70,11 +67,8 @@ pub fn dickey_fuller(series: &[f64]) -> Option<UnitRoot> {
 /// **Source**: statsmodels `coint(y0, y1, trend="c", autolag="aic")`, its second half.
 #[must_use]
 pub fn of_residuals(residuals: &[f64]) -> Option<UnitRoot> {
-    let Fit { statistic, lag, observations } = fit(residuals, Constant::Absent)?;
-    let table = Table::TwoSeries;
-    let p_value = table.p_value(statistic);
-    let critical = table.critical_values(residuals.len() - 1);
-    Some(UnitRoot { statistic, p_value, lag, observations, critical })
+    let fit = fit(residuals, Constant::Absent)?;
+    Some(fit.judged(Table::TwoSeries, residuals.len() - 1))
 }
 
 /// Whether values around their mean deviate from it by no more than rounding: a quotient of two
@@ -187,6 +181,16 @@ struct Fit {
     statistic: f64,
     lag: usize,
     observations: usize,
+}
+
+impl Fit {
+    /// By this table, for a sample of that size.
+    fn judged(&self, table: Table, sample: usize) -> UnitRoot {
+        let Self { statistic, lag, observations } = *self;
+        let p_value = table.p_value(statistic);
+        let critical = table.critical_values(sample);
+        UnitRoot { statistic, p_value, lag, observations, critical }
+    }
 }
 
 /// Finds the lag and fits once more with it, on the observations that it leaves.

@@ -87,6 +87,6 @@ fn percent(fraction: f64) -> String {
 }
 
 /// Below so many nobody can tell anything.
-const FEW: u64 = 30;
+const FEW: usize = 30;
 /// A mean that is twice its standard error from nothing: by chance that is so once in twenty times.
 const SURE: f64 = 1.96;
