@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ouroboros::history::engine::{Engine, Fold, Moment};
 use ouroboros::trading::book::Book;
@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::desk::{Replay, home};
+use crate::support::dump::{fixtures, real_candles};
 use crate::support::law::config;
 use crate::support::run::Run;
 use crate::support::table::{decimal, spreads};
@@ -468,12 +469,4 @@ fn backtest(home: &TempDir, candles: &Path, args: &[&str]) -> Run {
     let json: &[&str] = if args.contains(&"--json") { &[] } else { &["--json"] };
     let run = Run::bare(&home.path().join("cwd")).args(["backtest"]).args(json).args(args);
     run.args(["--candles".as_ref(), candles.as_os_str()])
-}
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
-}
-
-fn real_candles() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data")
 }

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ use crate::exchange::{Execute, Reply, Rule, World};
 use crate::support::clock;
 use crate::support::folder::copy_folder;
 use crate::support::live::{Live, Moment};
-use crate::support::run::Run;
+use crate::support::run::{Run, succeeds};
 use crate::support::trace::{Call, parse, share, tracing_works};
 
 #[test]
@@ -174,7 +173,7 @@ impl Scene {
         fs::remove_dir_all(&state).expect("it is ours");
         // The program follows a link to its state directory, as systemd hands one out.
         std::os::unix::fs::symlink(&inside, &state).expect("a link");
-        assert!(command("sync", &["-f", &inside.to_string_lossy()]), "what was before is durable");
+        assert!(succeeds("sync", &["-f", &inside.to_string_lossy()]), "what was before is durable");
         let kill = format!("{more} -e inject={}:signal=KILL:when={}", call.name, call.nth);
         let _ = self.traced(&call.name, &[], &kill).start().wait();
         assert!(disk.lose_power(), "the image can be mounted again");
@@ -364,7 +363,7 @@ impl Mounted {
         let (image, place) = (folder.join("image"), folder.join("mounted"));
         let file = fs::File::create(&image).expect("a file");
         file.set_len(16 << 20).expect("room");
-        let made = command("mkfs.ext4", &["-q", "-F", &image.to_string_lossy()]);
+        let made = succeeds("mkfs.ext4", &["-q", "-F", &image.to_string_lossy()]);
         fs::create_dir_all(&place).expect("a folder");
         (made && mount(&image, &place)).then_some(Self { image, place })
     }
@@ -372,8 +371,8 @@ impl Mounted {
     /// The power goes: what is in the image now is all that there is.
     fn lose_power(&self) -> bool {
         let after = self.image.with_extension("after");
-        command("cp", &[&self.image.to_string_lossy(), &after.to_string_lossy()])
-            && command("umount", &[&self.place.to_string_lossy()])
+        succeeds("cp", &[&self.image.to_string_lossy(), &after.to_string_lossy()])
+            && succeeds("umount", &[&self.place.to_string_lossy()])
             && fs::rename(&after, &self.image).is_ok()
             && mount(&self.image, &self.place)
     }
@@ -381,19 +380,13 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        command("umount", &["-l", &self.place.to_string_lossy()]);
+        succeeds("umount", &["-l", &self.place.to_string_lossy()]);
     }
 }
 
 fn mount(image: &Path, place: &Path) -> bool {
     let options = "loop,commit=300,noatime";
-    command("mount", &["-o", options, &image.to_string_lossy(), &place.to_string_lossy()])
-}
-
-fn command(name: &str, arguments: &[&str]) -> bool {
-    let arguments = arguments.iter().filter(|argument| !argument.is_empty());
-    let done = Command::new(name).args(arguments).stdin(Stdio::null()).output();
-    done.is_ok_and(|output| output.status.success())
+    succeeds("mount", &["-o", options, &image.to_string_lossy(), &place.to_string_lossy()])
 }
 
 /// Each call says that it failed, this one only, or from this one on.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use clap::Parser as _;
@@ -22,6 +22,8 @@ use ouroboros::trading::time::Interval;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+use crate::support::dump::{fixtures, real_candles};
 
 // --- what is not known from outside ----------------------------------------------------------
 
@@ -319,12 +321,4 @@ impl<'a> Program<'a> {
         assert_eq!(output.status.code(), Some(0), "{problems}");
         serde_json::from_slice(&output.stdout).expect("one JSON object")
     }
-}
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
-}
-
-fn real_candles() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data")
 }

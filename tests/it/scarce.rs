@@ -6,7 +6,6 @@ use std::fs::{self, Permissions};
 use std::iter;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use serde_json::json;
 
@@ -14,7 +13,7 @@ use crate::exchange::{Execute, Lag, Lags, Reply, Rule};
 use crate::support::clock::{self, MINUTE, SECOND};
 use crate::support::folder::walk;
 use crate::support::live::Live;
-use crate::support::run::{Outcome, Run};
+use crate::support::run::{Outcome, Run, succeeds};
 
 #[test]
 fn a_full_disk_is_74_and_no_order() {
@@ -165,12 +164,12 @@ impl Small {
         fs::create_dir(place).expect("a folder");
         let small = Self { place: place.to_owned() };
         let options = "size=256k,nr_inodes=64,mode=0700";
-        command("mount", &["-t", "tmpfs", "-o", options, "tmpfs", &place.to_string_lossy()])
+        succeeds("mount", &["-t", "tmpfs", "-o", options, "tmpfs", &place.to_string_lossy()])
             .then_some(small)
     }
 
     fn mount(&self, options: &str) {
-        assert!(command("mount", &["-o", options, &self.place.to_string_lossy()]));
+        assert!(succeeds("mount", &["-o", options, &self.place.to_string_lossy()]));
     }
 
     /// Takes what room there is.
@@ -203,11 +202,6 @@ impl Small {
 
 impl Drop for Small {
     fn drop(&mut self) {
-        command("umount", &["-l", &self.place.to_string_lossy()]);
+        succeeds("umount", &["-l", &self.place.to_string_lossy()]);
     }
-}
-
-fn command(name: &str, arguments: &[&str]) -> bool {
-    let done = Command::new(name).args(arguments).stdin(Stdio::null()).output();
-    done.is_ok_and(|output| output.status.success())
 }

@@ -1,13 +1,14 @@
 //! `sweep`: each cell is a backtest, the past chooses and the future judges, and luck is called luck.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ouroboros::history::sweep::Range;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use crate::support::desk::{Replay, home};
+use crate::support::dump::fixtures;
 use crate::support::run::Run;
 use crate::support::table::{decimal, spreads};
 
@@ -169,7 +170,7 @@ fn a_range_is_what_a_person_means() {
 // --- the command ---------------------------------------------------------------------------------
 
 fn run(args: &[&str]) -> Run {
-    let candles = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/dumps");
+    let candles = fixtures().join("dumps");
     Run::bare(&working_folder())
         .args(args)
         .args(["--json"])

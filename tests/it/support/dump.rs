@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
@@ -115,3 +115,13 @@ pub(crate) fn zip(name: &str, content: &[u8], deflate: bool) -> Vec<u8> {
 
 const HEADER: &str = "open_time,open,high,low,close,volume,close_time,quote_volume,count,\
 taker_buy_volume,taker_buy_quote_volume,ignore\n";
+
+/// Numbers that this program did not make, and small dumps.
+pub(crate) fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+/// The real candles beside the project, for tests that are ignored where there are none.
+pub(crate) fn real_candles() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data")
+}

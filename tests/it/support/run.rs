@@ -291,3 +291,9 @@ fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
 const CODES: [i32; 9] = [0, 2, 65, 69, 74, 75, 76, 77, 78];
 /// A run that takes longer hangs: it has 45 seconds, and a crowded machine needs some air.
 const LIMIT: Duration = Duration::from_secs(90);
+
+/// Whether another program is there and ends well.
+pub(crate) fn succeeds(name: &str, arguments: &[&str]) -> bool {
+    let done = Command::new(name).args(arguments).stdin(Stdio::null()).output();
+    done.is_ok_and(|output| output.status.success())
+}
