@@ -461,7 +461,8 @@ impl Resolve<'_> {
         let live = world.exchange.live().expect("this is live");
         live.check_time()?;
         let is_taken = live.account(&mut world.outside)?.has(&id);
-        let intent = live.intent(id, candle, ordered, touch, &mut world.outside)?;
+        let known = book.ledger.as_ref().and_then(|ledger| ledger.newest(ordered.leg));
+        let intent = live.intent(id, candle, ordered, touch, known, &mut world.outside)?;
         if is_taken {
             let id = &intent.client_order_id;
             let reason = format!(

@@ -216,7 +216,8 @@ impl Live {
         }
     }
 
-    /// The intent of this plan, stamped now. Nothing leaves before it is recorded.
+    /// The intent of this plan, stamped now. Nothing leaves before it is recorded. `known` is the
+    /// newest order of the symbol that the book knows: the account's own list may be older.
     ///
     /// **Errors**: as [`Live::account`].
     pub fn intent(
@@ -225,11 +226,12 @@ impl Live {
         candle: Timestamp,
         ordered: Ordered,
         touch: Touch,
+        known: Option<u64>,
         outside: &mut Outside,
     ) -> Result<Intent, Failure> {
         let account = self.account(outside)?.leg(ordered.leg);
         let before = account.total;
-        let newest_order = account.orders.iter().map(|order| order.order_id).max();
+        let newest_order = account.orders.iter().map(|order| order.order_id).max().max(known);
         Ok(Intent {
             client_order_id,
             candle,

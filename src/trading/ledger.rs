@@ -136,6 +136,13 @@ impl Ledger {
         }
     }
 
+    /// The newest order of a leg that is known to have been before anything that is sent now.
+    #[must_use]
+    pub fn newest(&self, leg: Leg) -> Option<u64> {
+        let known = self.known.iter().filter(|order| order.leg == leg).map(|order| order.order_id);
+        known.max().max(self.seen.of(leg))
+    }
+
     /// The ledger after its open order is over. `order_id` is the exchange's number, where
     /// something was executed.
     #[must_use]

@@ -24,6 +24,25 @@ fn an_order_that_is_found_is_booked_as_it_is_found() {
     }
 }
 
+/// The entry's trade is of the second before the exit's order, in the balance that was read then, and its order was not
+/// in the list that was read then. That is no trace of the exit.
+#[test]
+fn the_order_before_it_is_no_trace_of_one_that_never_was() {
+    let live = Live::entry_ahead();
+    let _ = live.run().expect_exit(0).expect_json(&[("/action", json!("buy"))]);
+    live.with(|world| world.lag.all_orders = Lag::Millis(40 * SECOND));
+    live.exchange.fault(Rule::order(Execute::Never, Reply::Close));
+    let _ = live.command(&["flatten", "--yes"]).expect_exit(75);
+    live.pass_the_bound();
+    let json = live.run().expect_exit(0).json();
+    assert_eq!(money(&json, "/settled/executed_quantity"), Decimal::ZERO, "{json:#}");
+    let _ = live.command(&["resume"]).expect_exit(0);
+    assert_eq!(live.status()["state"], "HOLDING_ETH");
+    live.next_candle("19");
+    let _ = live.run().expect_exit(0).expect_json(&[("/action", json!("sell"))]);
+    live.check();
+}
+
 #[test]
 fn a_part_is_booked_whatever_ended_the_order() {
     for status in ["CANCELED", "EXPIRED", "EXPIRED_IN_MATCH"] {
