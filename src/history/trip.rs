@@ -30,7 +30,7 @@ pub struct Trip {
     pub quantity: Decimal,
     /// The price of the entry, slippage included.
     pub entry_price: Price,
-    /// The price of the exit, slippage included.
+    /// The price of the exit, slippage included; of its last part where there were several.
     pub exit_price: Price,
     /// What the entry cost, in the quote asset.
     pub cost: Decimal,
@@ -68,6 +68,8 @@ struct Entry {
     bought: Execution,
     close: Decimal,
     realized: Profit,
+    /// What was sold of it before the last sale: quantity, price and close.
+    parts: Vec<[Decimal; 3]>,
 }
 
 /// Makes round trips of what an engine shows.
@@ -84,8 +86,8 @@ impl Trips {
         let close = moment.row[leg.index()].close;
         match side {
             Side::Buy => {
-                let entry =
-                    Entry { bought: execution.clone(), close, realized: moment.book.realized };
+                let (bought, realized) = (execution.clone(), moment.book.realized);
+                let entry = Entry { bought, close, realized, parts: Vec::new() };
                 self.open = moment.book.position.holding().map(|it| (entry, it.clone()));
                 None
             }
@@ -94,12 +96,29 @@ impl Trips {
                 Some(entry.left(&holding, execution, close, moment, interval))
             }
             // A part of it: more is to come.
-            Side::Sell => None,
+            Side::Sell => {
+                let (entry, _) = self.open.as_mut()?;
+                let (quantity, price) = (execution.quantity.value(), execution.price.value());
+                entry.parts.push([quantity, price, close]);
+                None
+            }
         }
     }
 }
 
 impl Entry {
+    /// Price and close of the sale, of all its parts where there were several.
+    fn averages(&self, sold: &Execution, close: Decimal) -> (Decimal, Decimal) {
+        let last = [sold.quantity.value(), sold.price.value(), close];
+        if self.parts.is_empty() {
+            return (last[1], last[2]);
+        }
+        let parts = || self.parts.iter().chain(std::iter::once(&last));
+        let all: Decimal = parts().map(|part| part[0]).sum();
+        let average = |of: usize| parts().map(|part| part[0] * part[of]).sum::<Decimal>() / all;
+        (average(1), average(2))
+    }
+
     #[expect(clippy::float_arithmetic, reason = "returns are statistics, not money")]
     fn left(
         self,
@@ -114,7 +133,8 @@ impl Entry {
         let net = Profit::new(moment.book.realized.value() - self.realized.value());
         let net = net.unwrap_or_default();
         let round = |value: Decimal| value.round_dp(DECIMALS).normalize();
-        let (bought_at, sold_at) = (self.bought.price.value(), sold.price.value());
+        let (sold_at, close) = self.averages(sold, close);
+        let bought_at = self.bought.price.value();
         let gross = round(quantity * (close - self.close));
         let slippage = round(quantity * (bought_at - self.close + close - sold_at));
         Trip {
