@@ -23,9 +23,9 @@ use crate::trading::candle::{Candle, Legs};
 use crate::trading::fill::Funds;
 use crate::trading::ledger::{Balances, Intent, Ledger};
 use crate::trading::machine::{self, Rules};
-use crate::trading::market::{Asset, Side};
+use crate::trading::market::{Asset, Leg, Pair, Side};
 use crate::trading::money::{Amount, BasisPoints, Price, Quantity};
-use crate::trading::order::{Execution, Fees, Outcome, Purpose, Terms, Touch};
+use crate::trading::order::{Execution, Fees, Outcome, Terms, Touch};
 use crate::trading::settlement::Settled;
 use crate::trading::strategy::{self, Thresholds};
 use crate::trading::time::Timestamp;
@@ -35,17 +35,44 @@ use crate::world;
 ///
 /// **Errors**: the first record that does not fit, by its number.
 pub fn audit(disk: &dyn Disk, config: &Config) -> Result<Answer, Failure> {
+    let count = |counts: &mut BTreeMap<String, u64>, record: &Value, _: &Book| {
+        *counts.entry(text(record, "kind")?.to_owned()).or_default() += 1;
+        Ok(())
+    };
+    let Some((counts, _)) = recompute(disk, config, count)? else {
+        let text = "there is no journal yet".to_owned();
+        return Ok(Answer { text, json: json!({ "mode": config.mode.name(), "records": 0 }) });
+    };
+    let records: u64 = counts.values().sum();
+    let kinds: Vec<String> = counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let text = format!(
+        "{records} {} recomputed ({}), and the book is what they lead to",
+        if records == 1 { "record" } else { "records" },
+        kinds.join(", ")
+    );
+    let json = json!({ "mode": config.mode.name(), "records": records, "kinds": counts });
+    Ok(Answer { text, json })
+}
+
+/// Recomputes the journal; `look` is shown each record that fits, oldest first, with the book after
+/// it, and what it makes of them is returned with the state. `None` where there is no journal yet.
+///
+/// **Errors**: the first record that does not fit, by its number; a book that they don't lead to.
+pub(super) fn recompute<T: Default>(
+    disk: &dyn Disk,
+    config: &Config,
+    look: impl Fn(&mut T, &Value, &Book) -> Checked<()>,
+) -> Result<Option<(T, State)>, Failure> {
     let folder = world::folder(config)?;
     // Without the look at the journal's end: the first line that doesn't fit is to be named.
     let Some(mut state) = store::peek_alone(disk, &folder)? else {
         world::peek(disk, config)?;
-        let text = "there is no journal yet".to_owned();
-        return Ok(Answer { text, json: json!({ "mode": config.mode.name(), "records": 0 }) });
+        return Ok(None);
     };
     world::check_identity(&state, config)?;
-    let (audit, records) = loop {
-        let failure = match recompute(disk, config, &folder, &state) {
-            Ok(done) => break done,
+    loop {
+        let failure = match walk(disk, config, &folder, &state, &look) {
+            Ok(seen) => return Ok(Some((seen, state))),
             Err(failure) => failure,
         };
         // A run may commit in between, and then the journal goes on beyond the state that was read.
@@ -53,37 +80,30 @@ pub fn audit(disk: &dyn Disk, config: &Config) -> Result<Answer, Failure> {
             Some(newer) if newer.number() > state.number() => state = newer,
             Some(_) | None => return Err(failure),
         }
-    };
-    let kinds: Vec<String> =
-        audit.counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    let text = format!(
-        "{records} {} recomputed ({}), and the book is what they lead to",
-        if records == 1 { "record" } else { "records" },
-        kinds.join(", ")
-    );
-    let json = json!({ "mode": config.mode.name(), "records": records, "kinds": audit.counts });
-    Ok(Answer { text, json })
+    }
 }
 
 /// Walks the journal up to this state.
-///
-/// **Errors**: the first record that does not fit, or the book that they lead to.
-fn recompute(
+fn walk<T: Default>(
     disk: &dyn Disk,
     config: &Config,
     folder: &Path,
     state: &State,
-) -> Result<(Audit, u64), Failure> {
-    let mut audit =
-        Audit { config: config.clone(), book: None, sent: None, counts: BTreeMap::new() };
-    let records = store::walk(disk, folder, state, |record| audit.record(record))?;
+    look: impl Fn(&mut T, &Value, &Book) -> Checked<()>,
+) -> Result<T, Failure> {
+    let mut audit = Audit { config: config.clone(), book: None, sent: None };
+    let mut seen = T::default();
+    let records = store::walk(disk, folder, state, |record| {
+        let book = audit.record(record)?;
+        look(&mut seen, record, book)
+    })?;
     audit.compare(state).map_err(|why| {
         Failure::untrusted(
             format!("the journal of {records} records does not lead to the state: {why}"),
             "one of the two was changed; put both back from one backup",
         )
     })?;
-    Ok((audit, records))
+    Ok(seen)
 }
 
 /// The book as far as the records were read.
@@ -93,7 +113,6 @@ struct Audit {
     book: Option<Book>,
     /// The decision whose order is open, with the intent.
     sent: Option<(Owned, Intent)>,
-    counts: BTreeMap<String, u64>,
 }
 
 /// What a decision rested on.
@@ -109,16 +128,17 @@ struct Owned {
     funds: Option<Funds>,
 }
 
-type Checked<T> = Result<T, String>;
+pub(super) type Checked<T> = Result<T, String>;
 
 impl Audit {
-    fn record(&mut self, record: &Value) -> Checked<()> {
-        let kind = text(record, "kind")?.to_owned();
+    /// Makes the step of a record again. The book after it.
+    fn record(&mut self, record: &Value) -> Checked<&Book> {
+        let kind = text(record, "kind")?;
         let before = match self.book.take() {
             Some(book) => book,
             None => self.begin(record)?,
         };
-        let after = match kind.as_str() {
+        let after = match kind {
             "decision" => self.decision(before, record)?,
             "intent" => self.intent(before, record)?,
             "settlement" => self.settlement(&before, record)?,
@@ -138,9 +158,7 @@ impl Audit {
             },
             other => return Err(format!("a record of the kind `{other}` is not known")),
         };
-        *self.counts.entry(kind).or_default() += 1;
-        self.book = Some(after);
-        Ok(())
+        Ok(self.book.insert(after))
     }
 
     /// The book that the first record began with.
@@ -211,7 +229,11 @@ impl Audit {
 
     fn settlement(&mut self, before: &Book, record: &Value) -> Checked<Book> {
         let (owned, intent) = self.open(record)?;
-        let outcome = outcome(&record["result"]["order"], &intent, &self.config)?;
+        let executed = executed(&record["result"]["order"], intent.ordered.leg, &self.config.pair)?;
+        if executed.as_ref().is_some_and(|it| it.side != intent.ordered.plan.side) {
+            return Err("it is no execution of what was asked for".to_owned());
+        }
+        let outcome = executed.map_or(Outcome::Expired, Outcome::Executed);
         let order_id = record["order_id"].as_u64();
         let settled = Settled { outcome, order_id, at: time(record, "at")? };
         let done = if record["later"] == json!(true) {
@@ -247,15 +269,6 @@ impl Audit {
     fn owned(&self, before: Book, record: &Value) -> Checked<Owned> {
         // A live book is given its account by the first record after it was opened.
         let book = with_account(before, record);
-        let closes = |name: &str| -> Checked<Vec<(Timestamp, Price)>> {
-            let rows = record[name].as_array().ok_or_else(|| format!("`{name}` is no list"))?;
-            let row = |row: &Value| {
-                let at = row[0].as_i64().and_then(Timestamp::from_millis);
-                let at = at.ok_or_else(|| format!("`{name}` has a candle without a time"))?;
-                Ok((at, parse(row[1].as_str().unwrap_or_default(), Price::new)?))
-            };
-            rows.iter().map(row).collect()
-        };
         let (rules, terms) = rules(&record["rules"], &self.config)?;
         let touch = match &record["touch"] {
             Value::Null => None,
@@ -279,7 +292,7 @@ impl Audit {
         };
         Ok(Owned {
             book,
-            closes: [closes("numerator")?, closes("denominator")?],
+            closes: [closes(record, "numerator")?, closes(record, "denominator")?],
             at: time(record, "at")?,
             candle: time(&record["result"], "candle")?,
             rules,
@@ -308,10 +321,6 @@ impl Audit {
 
 impl Owned {
     fn resolve(&self, config: &Config) -> Checked<Resolve<'_>> {
-        let flat = |(open_time, close): &(Timestamp, Price)| {
-            let close = close.value();
-            Candle { open_time: *open_time, open: close, high: close, low: close, close }
-        };
         let [numerator, denominator] =
             self.closes.each_ref().map(|rows| rows.iter().map(flat).collect::<Vec<_>>());
         let is_asked = numerator.is_empty();
@@ -337,6 +346,23 @@ impl Owned {
             halt,
         })
     }
+}
+
+/// The closes of a leg that a record rests on, oldest first.
+pub(super) fn closes(record: &Value, leg: &str) -> Checked<Vec<(Timestamp, Price)>> {
+    let rows = record[leg].as_array().ok_or_else(|| format!("`{leg}` is no list"))?;
+    let row = |row: &Value| {
+        let at = row[0].as_i64().and_then(Timestamp::from_millis);
+        let at = at.ok_or_else(|| format!("`{leg}` has a candle without a time"))?;
+        Ok((at, parse(row[1].as_str().unwrap_or_default(), Price::new)?))
+    };
+    rows.iter().map(row).collect()
+}
+
+/// A candle of which only the close is known.
+pub(super) fn flat((open_time, close): &(Timestamp, Price)) -> Candle {
+    let close = close.value();
+    Candle { open_time: *open_time, open: close, high: close, low: close, close }
 }
 
 fn with_account(mut book: Book, record: &Value) -> Book {
@@ -375,25 +401,26 @@ fn halted(mut book: Book, record: &Value) -> Checked<Book> {
     Ok(with_account(book, record))
 }
 
-/// What the exchange executed of an order, as the record has it.
-fn outcome(order: &Value, intent: &Intent, config: &Config) -> Checked<Outcome> {
-    let Value::String(price) = &order["average_price"] else { return Ok(Outcome::Expired) };
+/// What was executed of an order, as a record has it.
+pub(super) fn executed(order: &Value, leg: Leg, pair: &Pair) -> Checked<Option<Execution>> {
+    let Value::String(price) = &order["average_price"] else { return Ok(None) };
     let mut fees = Fees::default();
     for (code, fee) in order["fees"].as_object().into_iter().flatten() {
         let fee = fee.as_str().unwrap_or_default();
-        if code == config.pair.asset(intent.ordered.leg).code() {
+        if code == pair.asset(leg).code() {
             fees.base = parse(fee, Quantity::new)?;
-        } else if code == config.pair.quote().code() {
+        } else if code == pair.quote().code() {
             fees.quote = parse(fee, Amount::new)?;
         } else {
             let asset = Asset::new(code).ok_or_else(|| format!("`{code}` is no asset"))?;
             fees.other.insert(asset, parse(fee, Quantity::new)?);
         }
     }
-    Ok(Outcome::Executed(Execution {
-        side: match intent.ordered.purpose {
-            Purpose::Entry(_) => Side::Buy,
-            Purpose::Exit { .. } => Side::Sell,
+    Ok(Some(Execution {
+        side: match text(order, "side")? {
+            "BUY" => Side::Buy,
+            "SELL" => Side::Sell,
+            other => return Err(format!("`{other}` is no side")),
         },
         quantity: parse(text(order, "executed_quantity")?, Quantity::new)?,
         quote: parse(text(order, "quote_quantity")?, Amount::new)?,
@@ -402,7 +429,7 @@ fn outcome(order: &Value, intent: &Intent, config: &Config) -> Checked<Outcome> 
     }))
 }
 
-fn rules(told: &Value, config: &Config) -> Checked<(Rules, Terms)> {
+pub(super) fn rules(told: &Value, config: &Config) -> Checked<(Rules, Terms)> {
     let number = |name: &str| told[name].as_f64().ok_or_else(|| format!("`{name}` is no number"));
     let limit = |name: &str| match &told[name] {
         Value::Null => Ok(None),
@@ -456,11 +483,11 @@ fn same_value(recomputed: &Value, record: &Value) -> Checked<()> {
     Ok(())
 }
 
-fn text<'a>(value: &'a Value, name: &str) -> Checked<&'a str> {
+pub(super) fn text<'a>(value: &'a Value, name: &str) -> Checked<&'a str> {
     value[name].as_str().ok_or_else(|| format!("`{name}` is no text"))
 }
 
-fn time(value: &Value, name: &str) -> Checked<Timestamp> {
+pub(super) fn time(value: &Value, name: &str) -> Checked<Timestamp> {
     text(value, name)?.parse().map_err(|_| format!("`{name}` is no time"))
 }
 
@@ -469,6 +496,9 @@ fn whole<T: TryFrom<i64>>(value: &Value, name: &str) -> Checked<T> {
     number.ok_or_else(|| format!("`{name}` is no whole number"))
 }
 
-fn parse<T>(text: &str, make: impl Fn(rust_decimal::Decimal) -> Option<T>) -> Checked<T> {
+pub(super) fn parse<T>(
+    text: &str,
+    make: impl Fn(rust_decimal::Decimal) -> Option<T>,
+) -> Checked<T> {
     text.parse().ok().and_then(make).ok_or_else(|| format!("`{text}` is out of range"))
 }
