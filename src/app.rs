@@ -15,7 +15,7 @@ use crate::cli::{Cli, Command, Options};
 use crate::clock;
 use crate::command::backtest::Wanted;
 use crate::command::resume::Resume;
-use crate::command::{Answer, audit, backtest, check, flatten, halt, resume, status, sweep};
+use crate::command::{self, Answer, audit, backtest, check, flatten, halt, resume, status, sweep};
 use crate::config::{self, Config};
 use crate::exchange::http::Http;
 use crate::failure::{Failure, Kind};
@@ -114,6 +114,7 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
             Command::Audit
                 | Command::Backtest { .. }
                 | Command::Check
+                | Command::Report { .. }
                 | Command::Status
                 | Command::Sweep { .. }
         )
@@ -144,14 +145,19 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
             let (answer, failure) = check::check(&config, &http, now);
             return Ok(Said { answer: Some(answer), failure });
         }
-        Some(Command::Backtest { from, to, trades }) => {
-            let wanted = Wanted { from: *from, to: *to, trades: trades.as_deref() };
+        Some(Command::Backtest { from, to, html, trades }) => {
+            let (html, trades) = (html.as_deref(), trades.as_deref());
+            let wanted = Wanted { from: *from, to: *to, html, trades };
             backtest::backtest(&config, &wanted).map(Some)
         }
-        Some(Command::Sweep { window, entry, exit, edge, folds, jobs }) => {
+        Some(Command::Sweep { window, entry, exit, edge, folds, html, jobs }) => {
             let (folds, jobs) = (usize::from(*folds), jobs.map(usize::from));
-            let wanted = sweep::Wanted { window, entry, exit, edge, folds, jobs };
+            let html = html.as_deref();
+            let wanted = sweep::Wanted { window, entry, exit, edge, folds, jobs, html };
             sweep::sweep(&config, &wanted).map(Some)
+        }
+        Some(Command::Report { html }) => {
+            command::report::report(&System, &config, html.as_deref(), now).map(Some)
         }
         Some(Command::Audit) => audit::audit(&System, &config).map(Some),
         Some(Command::Status) => status::status(&config, now).map(Some),

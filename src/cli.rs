@@ -110,6 +110,9 @@ pub enum Command {
         /// The last day (or moment) that counts
         #[arg(long, value_name = "DATE")]
         to: Option<When>,
+        /// Write a page with charts
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
         /// Write one line a round trip
         #[arg(long, value_name = "FILE.csv")]
         trades: Option<PathBuf>,
@@ -132,9 +135,19 @@ pub enum Command {
         /// Into how many parts the history is cut
         #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u16).range(2..=100))]
         folds: u16,
+        /// Write a page with heat maps
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
         /// Threads; as many as there are processors by default
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
         jobs: Option<u16>,
+    },
+    /// One page of what a book really did, beside what a backtest says of the same candles
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report {
+        /// Where the page goes [default: `report.html` in the state directory]
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
     },
     /// Print completions for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
@@ -206,6 +219,12 @@ const SWEEP_EXAMPLES: &str = "Examples:
 
 Each cell is what `ouroboros backtest` says with those values. Walk-forward: the cell that gained most
 in all folds so far is tried on the next one, and only that counts as out of sample.";
+
+const REPORT_EXAMPLES: &str = "Examples:
+  ouroboros report
+  ouroboros report --candles demo --html demo.html
+
+The journal is recomputed as by `ouroboros audit`; nothing is asked of the network.";
 
 const COMPLETIONS_EXAMPLES: &str = "Examples:
   ouroboros completions bash > /etc/bash_completion.d/ouroboros

@@ -12,6 +12,7 @@ pub mod command;
 pub mod exchange;
 pub mod history;
 pub mod notify;
+pub mod page;
 pub mod preflight;
 pub mod report;
 pub mod store;

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -14,11 +15,14 @@ use crate::exchange::recording::Shared;
 use crate::exchange::replay::too_short;
 use crate::failure::Failure;
 use crate::history::bootstrap;
+use crate::history::curve::{Closes, Curve};
 use crate::history::engine::{Engine, Fold, Moment, Stopped};
 use crate::history::figures::{Figures, Sums, Tally};
 use crate::history::sums::bps;
 use crate::history::trip::Trip;
 use crate::history::verdict::verdict;
+use crate::page::Page;
+use crate::page::history::History;
 use crate::report;
 use crate::trading::book::Book;
 use crate::trading::candle::Candle;
@@ -33,6 +37,8 @@ pub struct Wanted<'a> {
     pub from: Option<When>,
     /// To its end.
     pub to: Option<When>,
+    /// Where the page goes.
+    pub html: Option<&'a Path>,
     /// Where the round trips go.
     pub trades: Option<&'a Path>,
 }
@@ -47,9 +53,15 @@ pub fn backtest(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure>
     let mut tally = Tally::new(&config.rules, &config.terms, config.opening_balance);
     let book = Book::open(config.opening_balance);
     let mut engine = Engine::new(Fold::new(book, &config.rules, &config.terms));
+    let mut curve = Curve::new(config.rules.interval, tally.equity());
+    let mut closes = Closes::default();
     let mut written = Ok(());
     let mut look = |moment: Moment<'_>| {
         let trip = tally.add(&moment);
+        if wanted.html.is_some() {
+            curve.add(&moment, trip.as_ref(), tally.equity());
+        }
+        closes.add(moment.row);
         if let (Some(trip), Some(table), Ok(())) = (trip, &mut table, &written) {
             written = table.add(&trip, &config.pair);
         }
@@ -60,16 +72,26 @@ pub fn backtest(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure>
     let book = engine.finish(&mut look).map_err(stopped)?;
     written?;
     if let Some(table) = table {
-        table.finish()?;
+        table.0.finish()?;
     }
     let figures = tally.figures(&book, &config.terms).map_err(too_large)?;
-    let verdict = verdict(&figures, &config.pair, &config.terms);
+    let verdict = verdict(&figures, &config.pair, Some(config.terms.fee));
     let interval = bootstrap::interval_of_mean(&figures.returns, CONFIDENCE, SEED);
     let interval = interval.map(|it| [it.low, it.high].map(bps));
-    Ok(Answer {
+    let mut answer = Answer {
         text: to_text(config, &figures, interval, &verdict),
         json: to_json(config, &book, &figures, interval, &verdict),
-    })
+    };
+    if let Some(path) = wanted.html {
+        let Config { pair, rules, terms, .. } = config;
+        let history = History { pair, rules, terms, figures: &figures, interval };
+        let title = format!("{pair} {}", rules.interval);
+        let mut page = Page::new("backtest", &title, &history.subtitle(), &verdict);
+        history.tiles(&mut page);
+        history.sections(&mut page, &mut curve, &closes);
+        write_page(&mut answer, path, &page.finish(SMALL_PRINT))?;
+    }
+    Ok(answer)
 }
 
 /// The rows of a recording that count, one after the other.
@@ -142,7 +164,7 @@ pub(super) fn too_large(overflow: Overflow) -> Failure {
     )
 }
 
-fn to_json(
+pub(super) fn to_json(
     config: &Config,
     book: &Book,
     figures: &Figures,
@@ -302,6 +324,16 @@ fn to_text(
     text
 }
 
+/// Writes a page, whole or not at all, and says where it is.
+pub(super) fn write_page(answer: &mut Answer, path: &Path, html: &str) -> Result<(), Failure> {
+    let mut file = Replacement::create(path)?;
+    file.write(html)?;
+    file.finish()?;
+    let _ = write!(answer.text, "\n\nthe page is `{}`", path.display());
+    answer.json["html"] = json!(path.to_string_lossy());
+    Ok(())
+}
+
 /// Lines of words, none longer than a person reads with ease.
 pub(super) fn wrapped(text: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
@@ -319,21 +351,13 @@ pub(super) fn wrapped(text: &str) -> Vec<String> {
     lines
 }
 
-/// A file of round trips, whole or not there at all.
-struct Table {
-    path: PathBuf,
-    temporary: PathBuf,
-    out: BufWriter<File>,
-}
+/// The file of round trips.
+struct Table(Replacement);
 
 impl Table {
     fn create(path: &Path) -> Result<Self, Failure> {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".new");
-        let temporary = PathBuf::from(name);
-        let file = File::create(&temporary).map_err(|error| failed(&temporary, error))?;
-        let mut table = Self { path: path.to_owned(), temporary, out: BufWriter::new(file) };
-        table.write(
+        let mut table = Self(Replacement::create(path)?);
+        table.0.write(
             "entry_candle,exit_candle,state,entry_z,exit_z,quantity,entry_price,exit_price,fees,\
              net_pnl,net_bps,candles_held\n",
         )?;
@@ -342,7 +366,7 @@ impl Table {
 
     fn add(&mut self, trip: &Trip, pair: &Pair) -> Result<(), Failure> {
         let exit_z = trip.exit_z.map(|z| z.value().to_string()).unwrap_or_default();
-        self.write(&format!(
+        self.0.write(&format!(
             "{},{},HOLDING_{},{},{exit_z},{:.8},{},{},{:.8},{},{},{}\n",
             trip.entry_candle,
             trip.exit_candle,
@@ -357,6 +381,26 @@ impl Table {
             trip.candles
         ))
     }
+}
+
+/// A file that takes another's place when it is whole, and is not there before.
+struct Replacement {
+    path: PathBuf,
+    temporary: PathBuf,
+    out: BufWriter<File>,
+}
+
+impl Replacement {
+    fn create(path: &Path) -> Result<Self, Failure> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".new");
+        let temporary = PathBuf::from(name);
+        // Whose trades these are is nobody else's business.
+        let how =
+            File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary);
+        let file = how.map_err(|error| failed(&temporary, error))?;
+        Ok(Self { path: path.to_owned(), temporary, out: BufWriter::new(file) })
+    }
 
     fn write(&mut self, text: &str) -> Result<(), Failure> {
         self.out.write_all(text.as_bytes()).map_err(|error| failed(&self.temporary, error))
@@ -368,9 +412,9 @@ impl Table {
     }
 }
 
-impl Drop for Table {
+impl Drop for Replacement {
     fn drop(&mut self) {
-        // Of a history that was not gone through to its end nothing is left behind.
+        // Of what did not come to its end nothing is left behind.
         let _ = std::fs::remove_file(&self.temporary);
     }
 }
@@ -380,9 +424,12 @@ fn failed(path: &Path, error: std::io::Error) -> Failure {
     Failure::storage(&anyhow::Error::new(error).context(format!("failed to write `{shown}`")))
 }
 
-const CONFIDENCE: f64 = 0.95;
+/// What a reader of a page should not forget.
+pub(super) const SMALL_PRINT: &str = "Made by ouroboros from recorded candles. Fills are simulated at the close; \
+                           what was is no promise of what will be.";
+pub(super) const CONFIDENCE: f64 = 0.95;
 /// The same history has the same interval.
-const SEED: u64 = 20_240_101;
+pub(super) const SEED: u64 = 20_240_101;
 
 /// **Units**: characters.
 const LINE: usize = 96;

@@ -5,6 +5,7 @@ pub mod backtest;
 pub mod check;
 pub mod flatten;
 pub mod halt;
+pub mod report;
 pub mod resume;
 pub mod status;
 pub mod sweep;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -10,17 +11,18 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use super::Answer;
-use super::backtest::{Part, stopped, too_large, wrapped};
+use super::backtest::{Part, SMALL_PRINT, stopped, too_large, wrapped, write_page};
 use crate::config::Config;
 use crate::exchange::replay::too_short;
 use crate::failure::Failure;
 use crate::history::engine::Stopped;
 use crate::history::overfit;
-use crate::history::sweep::{self, Cell, Outcome, Range};
+use crate::history::sweep::{self, Cell, Forward, Outcome, Range};
+use crate::page::Page;
+use crate::page::sweep::Grid;
 use crate::trading::candle::Candle;
 use crate::trading::money::{Overflow, Profit};
 use crate::trading::strategy::Reading;
-use crate::trading::time::Timestamp;
 
 /// The grid, and how it is gone through.
 #[derive(Debug, Clone)]
@@ -37,6 +39,8 @@ pub struct Wanted<'a> {
     pub folds: usize,
     /// How many cells are computed at the same time; as many as there are processors without one.
     pub jobs: Option<usize>,
+    /// Where the page goes.
+    pub html: Option<&'a Path>,
 }
 
 /// Every cell of the grid, and what choosing the best of the past was worth afterwards.
@@ -54,10 +58,27 @@ pub fn sweep(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure> {
     let outcomes = outcomes(config, &rows, &cells, &ends, wanted.jobs)?;
     let walk = walk_forward(config, &rows, &outcomes, &ends)?;
     let judged = Judged::of(&outcomes, &walk, wanted.folds, config);
-    Ok(Answer {
+    let mut answer = Answer {
         text: to_text(config, &outcomes, &walk, &judged),
         json: to_json(&outcomes, &walk, &judged),
-    })
+    };
+    if let Some(path) = wanted.html {
+        let grid = Grid {
+            quote: config.pair.quote(),
+            outcomes: &outcomes,
+            best: judged.best,
+            is_island: judged.is_island,
+            walk: &walk,
+            pbo: judged.probability,
+            deflated: judged.deflated,
+        };
+        let title = format!("{} {}", config.pair, config.rules.interval);
+        let mut page = Page::new("sweep", &title, &grid.subtitle(), &judged.verdict);
+        grid.tiles(&mut page);
+        grid.sections(&mut page);
+        write_page(&mut answer, path, &page.finish(SMALL_PRINT))?;
+    }
+    Ok(answer)
 }
 
 fn cells(config: &Config, wanted: &Wanted<'_>, rows: usize) -> Result<Vec<Cell>, Failure> {
@@ -142,15 +163,6 @@ fn outcomes(
     outcomes.map_err(stopped)
 }
 
-/// A fold, and the cell that was best on all before it.
-struct Forward<'a> {
-    from: Timestamp,
-    to: Timestamp,
-    chosen: &'a Outcome,
-    in_sample: Profit,
-    out_of_sample: Profit,
-}
-
 fn walk_forward<'a>(
     config: &Config,
     rows: &[[Candle; 2]],
@@ -226,7 +238,7 @@ impl<'a> Judged<'a> {
         let mut said = vec![format!(
             "Of {} cells {gained} gained anything; the best, {}, made {:+.2} {quote} in {} round trips.",
             outcomes.len(),
-            words(&self.best.cell),
+            self.best.cell,
             net(self.best),
             self.best.figures.total.round_trips
         )];
@@ -274,13 +286,6 @@ impl<'a> Judged<'a> {
         );
         said
     }
-}
-
-fn words(cell: &Cell) -> String {
-    format!(
-        "window {}, entry {}, exit {}, edge {} bp",
-        cell.window, cell.entry, cell.exit, cell.edge_bps
-    )
 }
 
 fn cell_json(cell: &Cell) -> Value {
@@ -383,7 +388,7 @@ fn to_text(
             "\n{} to {}: {}, {:+} {quote} before, {:+} {quote} then",
             fold.from,
             fold.to,
-            words(&fold.chosen.cell),
+            fold.chosen.cell,
             fold.in_sample.value(),
             fold.out_of_sample.value()
         );

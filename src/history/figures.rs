@@ -99,6 +99,15 @@ impl Sums {
         self.mean(self.fill_ratios).map(|ratio| bps((1.0 + ratio) * kept * kept - 1.0))
     }
 
+    /// The mean of profit / cost that closes, a fee a side and a slippage a side would have left.
+    /// **Units**: basis points.
+    #[must_use]
+    pub fn mean_net_bps_with(&self, fee_bps: f64, slippage_bps: f64) -> Option<f64> {
+        let (fee, slippage) = (fee_bps / bps(1.0), slippage_bps / bps(1.0));
+        let kept = (1.0 - fee) * (1.0 - fee) * (1.0 - slippage) / (1.0 + slippage);
+        self.mean(self.close_ratios).map(|ratio| bps((1.0 + ratio) * kept - 1.0))
+    }
+
     /// The fee a side at which the mean would be nothing; below zero where even no fee at all
     /// leaves a loss. **Units**: basis points.
     #[must_use]
@@ -287,6 +296,12 @@ impl Tally {
         let mut before = nearest(self.opening.value());
         let days = self.equity.days.iter().flatten();
         days.map(|equity| equity / std::mem::replace(&mut before, *equity) - 1.0).collect()
+    }
+
+    /// The equity after the newest candle, in the quote asset.
+    #[must_use]
+    pub fn equity(&self) -> f64 {
+        self.equity.newest
     }
 
     /// One more candle; the round trip that ended on it, if one did.

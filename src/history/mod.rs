@@ -1,6 +1,7 @@
 //! History: the same step over recorded candles, and what it was worth.
 
 pub mod bootstrap;
+pub mod curve;
 pub mod engine;
 pub mod figures;
 pub mod health;

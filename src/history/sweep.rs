@@ -1,6 +1,7 @@
 //! A grid of parameters over one history: each cell is a backtest, and what was best on the past is
 //! tried on what came after it.
 
+use std::fmt;
 use std::str::FromStr;
 
 use rust_decimal::Decimal;
@@ -14,7 +15,7 @@ use crate::trading::machine::Rules;
 use crate::trading::money::{Amount, Profit};
 use crate::trading::order::Terms;
 use crate::trading::strategy::{Reading, Thresholds, nearest};
-use crate::trading::time::Interval;
+use crate::trading::time::{Interval, Timestamp};
 
 /// Values of one parameter, as a person writes them: `20`, `10..50:10`, `1.5..3:0.25`.
 ///
@@ -80,6 +81,13 @@ pub struct Cell {
     pub edge_bps: f64,
 }
 
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { window, entry, exit, edge_bps } = self;
+        write!(f, "window {window}, entry {entry}, exit {exit}, edge {edge_bps} bp")
+    }
+}
+
 impl Cell {
     /// These rules, with the cell's own.
     #[must_use]
@@ -126,6 +134,21 @@ pub struct Outcome {
     pub realized: Vec<Profit>,
     /// What its equity gained or lost on each UTC day, as fractions.
     pub days: Vec<f64>,
+}
+
+/// A fold, and the cell that was best on all before it.
+#[derive(Debug, Clone)]
+pub struct Forward<'a> {
+    /// The fold's first candle.
+    pub from: Timestamp,
+    /// Its last candle.
+    pub to: Timestamp,
+    /// The cell.
+    pub chosen: &'a Outcome,
+    /// What it had gained or lost before the fold.
+    pub in_sample: Profit,
+    /// What it gained or lost in the fold.
+    pub out_of_sample: Profit,
 }
 
 /// The backtest of a cell over rows whose readings are known. `ends` are the numbers of the rows

@@ -4,12 +4,12 @@
 
 use super::figures::Figures;
 use crate::trading::market::{Leg, Pair};
-use crate::trading::order::Terms;
+use crate::trading::money::BasisPoints;
 
 /// The verdict: what was gained or lost, why, how sure that is, and what doing nothing would have
-/// brought.
+/// brought. `charged` is the fee a side, where there was one for all of them.
 #[must_use]
-pub fn verdict(figures: &Figures, pair: &Pair, terms: &Terms) -> String {
+pub fn verdict(figures: &Figures, pair: &Pair, charged: Option<BasisPoints>) -> String {
     let quote = pair.quote();
     let trips = figures.total.round_trips;
     let (Some(gross), Some(net), Some(break_even)) = (
@@ -24,16 +24,19 @@ pub fn verdict(figures: &Figures, pair: &Pair, terms: &Terms) -> String {
          average until it was sold, and {net:+.1} bp were left after fees and slippage.",
         if figures.total_return() < 0.0 { "lost" } else { "gained" },
         percent(figures.total_return().abs()),
-        figures.opening,
+        figures.opening.value().normalize(),
         if trips == 1 { "trip" } else { "trips" },
     )];
     sentences.push(if break_even <= 0.0 {
         "Not even trading without any fee would have paid.".to_owned()
     } else {
-        format!(
-            "It would break even at a fee of {break_even:.1} bp a side; {} were charged.",
-            terms.fee.value()
-        )
+        match charged {
+            Some(fee) => format!(
+                "It would break even at a fee of {break_even:.1} bp a side; {} were charged.",
+                fee.value()
+            ),
+            None => format!("It would break even at a fee of {break_even:.1} bp a side."),
+        }
     });
     sentences.push(match figures.t_stat {
         _ if trips < FEW => format!("{trips} round trips are too few to tell it from chance."),

@@ -82,6 +82,7 @@ mod orders;
 mod orders_live;
 /// What is owed to luck: overfitting, deflated Sharpe ratios, intervals.
 mod overfit;
+mod pages;
 /// Bugs that the tests must find, in a copy of the sources.
 mod planted;
 /// The process and its surroundings: signals, pipes, masks, two starts at once.

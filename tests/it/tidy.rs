@@ -20,6 +20,7 @@ use crate::support::folder::walk;
 const LEVELS: &[&[&str]] = &[
     &["random", "trading"],
     &["history"],
+    &["page"],
     &["cli", "clock", "failure"],
     &["config", "logging", "stop"],
     &["report"],

@@ -91,7 +91,7 @@ pub(crate) fn check_invariants(state: &Path) {
         }
         assert_eq!(mode, 0o600, "mode {mode:o} of {shown}");
         let name = path.file_name().expect("a file").to_string_lossy().into_owned();
-        let known = ["state.json", "journal.jsonl", "outside.json", "lock", "halt"];
+        let known = ["state.json", "journal.jsonl", "outside.json", "lock", "halt", "report.html"];
         assert!(known.contains(&&*name) || name.starts_with("bot.log"), "a stray file: {shown}");
         if name == "journal.jsonl" {
             check_chain(&fs::read_to_string(&path).expect("the journal is text"));
