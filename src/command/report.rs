@@ -17,10 +17,11 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::history::bootstrap;
 use crate::history::curve::{Closes, Curve};
-use crate::history::engine::{Engine, Fold, Moment};
+use crate::history::engine::Moment;
 use crate::history::figures::{Figures, Tally};
 use crate::history::sums::{bps, mean};
 use crate::history::verdict::verdict;
+use crate::history::worth::worth;
 use crate::page::history::{History, minute, money};
 use crate::page::table::{Cell, table};
 use crate::page::{Page, escape};
@@ -271,22 +272,15 @@ struct Apart {
 
 impl Said {
     fn new(config: &Config, told: &Told, real: &Figures, opening: Amount) -> Result<Self, Failure> {
-        let mut tally = Tally::new(&config.rules, &config.terms, opening);
         let mut trades: Vec<(Timestamp, Leg, Side, Price)> = Vec::new();
-        let mut look = |moment: Moment<'_>| {
-            tally.add(&moment);
+        let look = |moment: &Moment<'_>| {
             let order = moment.step.and_then(|step| step.order.as_ref());
             if let Some((leg, side, Some(execution))) = order {
                 trades.push((moment.row[0].open_time, *leg, *side, execution.price));
             }
         };
-        let book = Book::open(opening);
-        let mut engine = Engine::new(Fold::new(book, &config.rules, &config.terms));
-        for row in &told.rows {
-            engine.push(*row, &mut look).map_err(stopped)?;
-        }
-        let book = engine.finish(&mut look).map_err(stopped)?;
-        let figures = tally.figures(&book, &config.terms).map_err(too_large)?;
+        let figures = worth(&told.rows, &config.rules, &config.terms, opening, look);
+        let figures = figures.map_err(stopped)?;
 
         let mut same = Vec::new();
         let mut apart = Vec::new();

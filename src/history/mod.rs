@@ -12,3 +12,4 @@ pub mod sweep;
 pub mod trip;
 pub mod unit_root;
 pub mod verdict;
+pub mod worth;

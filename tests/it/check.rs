@@ -37,6 +37,7 @@ fn all_is_well_and_every_line_says_so() {
             "clock",
             "endpoint",
             "candles",
+            "strategy",
             "symbol",
             "symbol",
             "telegram",
@@ -84,7 +85,7 @@ fn the_text_has_a_line_for_each_and_is_at_most_a_hundred_columns_wide() {
     for line in outcome.stdout.lines() {
         assert!(line.starts_with("ok       ") && line.len() <= 100, "{line}");
     }
-    assert_eq!(outcome.stdout.lines().count(), 15, "{}", outcome.stdout);
+    assert_eq!(outcome.stdout.lines().count(), 16, "{}", outcome.stdout);
     assert_eq!(outcome.stderr, "");
 }
 
@@ -424,6 +425,46 @@ fn the_list_is_the_answer_and_its_first_failure_the_code() {
     assert!(outcome.stderr.contains("state: "), "the log has the failure: {}", outcome.stderr);
 }
 
+// --- what would have come of it -------------------------------------------------------------------------
+
+#[test]
+fn the_strategy_is_tried_on_the_last_candles_and_a_loss_is_a_warning() {
+    let home = home();
+    let start = |words: &[&str]| {
+        let state = home.path().join("state");
+        Run::bare(&home.path().join("cwd")).args(["--candles", "demo"]).args(words).state_dir(&state)
+    };
+    let outcome = start(&["check", "--json"]).expect_exit(0);
+    let backtest =
+        start(&["backtest", "--json", "--from", "2024-01-20T14:15:00Z"]).expect_exit(0).json();
+    assert_eq!(backtest["candles"], 999);
+    let said = format!(
+        "on the 999 candles since 2024-01-20T14:15:00Z it would have made {:.2} USDT in {} round trips, \
+         {:+.1} bp each before costs, {:+.1} bp after",
+        money(&backtest, "/net_pnl"),
+        backtest["round_trips"],
+        backtest["mean_gross_bps"].as_f64().expect("a number"),
+        backtest["mean_net_bps"].as_f64().expect("a number"),
+    );
+    assert!(money(&backtest, "/net_pnl").is_sign_negative(), "{said}");
+    expect(&outcome, "strategy", "warning", &said);
+    expect(&outcome, "pair", "ok", "correlation 0.74, hedge ratio 0.60");
+    expect(&outcome, "pair", "ok", "ADF p = 0.248");
+    // With no costs there is less to warn of.
+    let outcome = start(&["check", "--json"]).envs(&[("FEE_BPS", "0"), ("MIN_EDGE_BPS", "60")]);
+    let outcome = outcome.expect_exit(0);
+    expect(&outcome, "strategy", "ok", "it would have made +");
+}
+
+#[test]
+fn the_strategy_is_tried_on_the_candles_of_the_exchange() {
+    let rows = "20 20 20 21 20 19 20 20 21 20 ".repeat(40);
+    let desk = Desk::daily(spreads(rows.trim()), 0);
+    let outcome = check(&desk).expect_one_of(&[0]);
+    expect(&outcome, "strategy", "ok", "on the 400 candles since ");
+    expect(&outcome, "pair", "ok", "correlation ");
+}
+
 // --- a replay ---------------------------------------------------------------------------------------------
 
 #[test]
@@ -435,7 +476,17 @@ fn a_replay_needs_a_state_directory_and_candles() {
     let outcome = replay.command(&["check", "--json"]).expect_exit(0);
     assert_eq!(
         names(&outcome),
-        ["config", "directory", "file system", "disk", "lock", "state", "candles"]
+        [
+            "config",
+            "directory",
+            "file system",
+            "disk",
+            "lock",
+            "state",
+            "candles",
+            "strategy",
+            "pair"
+        ]
     );
     assert!(!replay.state().exists());
     let _ = replay.run().expect_exit(0);

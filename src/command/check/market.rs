@@ -1,7 +1,7 @@
 //! The exchange: its clock, its addresses, its candles, and live the key, the account and whether
 //! that agrees with the book.
 
-use super::{Found, not_looked_at};
+use super::{Found, history, not_looked_at};
 use crate::config::{Config, Mode};
 use crate::exchange::binance::{Binance, Pulse};
 use crate::exchange::http::Http;
@@ -41,9 +41,9 @@ pub(super) fn look(
     findings.push(endpoint(&market.host(), &market_pulse, "BINANCE_MARKET_URL"));
     let of_orders = |(pulse, host): &(_, String)| endpoint(host, pulse, "BINANCE_BASE_URL");
     findings.extend(orders.as_ref().map(of_orders));
-    findings.push(match is_usable(&market_pulse) {
+    findings.extend(match is_usable(&market_pulse) {
         Ok(()) => candles(config, &watch, outside),
-        Err(why) => not_looked_at(CANDLES, why),
+        Err(why) => vec![not_looked_at(CANDLES, why)],
     });
     match (exchange.live(), is_usable(pulse)) {
         (Some(live), usable) => findings.extend(account(config, live, found, usable, outside)),
@@ -53,20 +53,22 @@ pub(super) fn look(
     findings
 }
 
-/// The candles of a recording.
-pub(super) fn recording(config: &Config, found: &Found) -> Finding {
+/// The candles of a recording, and what would have come of the newest of them.
+pub(super) fn recording(config: &Config, found: &Found) -> Vec<Finding> {
     let looked = || {
         let mut replay = world::recording(config)?.expect("this is a replay");
         if let Found::Book(state) = found {
             world::check_candles(state, &replay)?;
         }
-        let rows = replay.rows().len();
         replay.view(&want(config), &mut Outside::load(System::shared(), &config.state_dir))?;
-        Ok(format!("the recording has {rows} candles that both legs share"))
+        let rows = replay.rows();
+        let text = format!("the recording has {} candles that both legs share", rows.len());
+        let newest = &rows[rows.len().saturating_sub(history::LOOKED_AT)..];
+        Ok((text, history::look(config, newest)))
     };
     match looked() {
-        Ok(text) => Finding::ok(CANDLES, text),
-        Err(failure) => Finding::failed(CANDLES, failure),
+        Ok((text, history)) => std::iter::once(Finding::ok(CANDLES, text)).chain(history).collect(),
+        Err(failure) => vec![Finding::failed(CANDLES, failure)],
     }
 }
 
@@ -123,20 +125,23 @@ fn endpoint(host: &str, pulse: &Result<Pulse, Failure>, variable: &str) -> Findi
     }
 }
 
-/// Whether a decision could be made now.
-fn candles(config: &Config, watch: &Watch, outside: &mut Outside) -> Finding {
-    let market = match watch.view(&want(config), outside) {
+/// Whether a decision could be made now, and what would have come of the last ones.
+fn candles(config: &Config, watch: &Watch, outside: &mut Outside) -> Vec<Finding> {
+    // A question for more of them has the same weight.
+    let most = history::LOOKED_AT;
+    let market = match watch.view(&Want { window: most, lookback: most, ..want(config) }, outside) {
         Ok(View::Candles(market)) => market,
         Ok(View::EndOfData(_)) => unreachable!("only a recording ends"),
-        Err(failure) => return Finding::failed(CANDLES, failure),
+        Err(failure) => return vec![Finding::failed(CANDLES, failure)],
     };
     let (interval, newest, window) = (config.rules.interval, market.newest, config.rules.window);
     match strategy::observe(&market.legs, interval, None, newest, window) {
         Ok(_) => {
             let text = format!("{window} closed ones of both legs, the newest of {newest}");
-            Finding::ok(CANDLES, text)
+            let history = history::look(config, &history::rows(&market.legs));
+            std::iter::once(Finding::ok(CANDLES, text)).chain(history).collect()
         }
-        Err(distrust) => Finding::failed(CANDLES, distrusted(&distrust, &config.pair)),
+        Err(distrust) => vec![Finding::failed(CANDLES, distrusted(&distrust, &config.pair))],
     }
 }
 

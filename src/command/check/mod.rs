@@ -2,6 +2,7 @@
 //! be. It looks at what a run would meet and changes none of it; only a wish for silence is kept.
 
 mod disk;
+mod history;
 mod market;
 mod timer;
 
@@ -46,7 +47,7 @@ pub fn check(config: &Config, http: &Http, now: Timestamp) -> (Answer, Option<Fa
     let folder = disk::look(config, &mut findings);
     let found = disk::state(config, folder.as_deref(), &mut findings);
     if let Mode::Replay(_) = config.mode {
-        findings.push(market::recording(config, &found));
+        findings.extend(market::recording(config, &found));
     } else {
         let folder = folder.unwrap_or_else(|| config.state_dir.join(config.mode.name()));
         let mut outside = Outside::load(System::shared(), &folder);
