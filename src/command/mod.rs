@@ -5,6 +5,7 @@ pub mod backtest;
 pub mod check;
 pub mod flatten;
 pub mod halt;
+mod progress;
 pub mod report;
 pub mod resume;
 pub mod status;

@@ -1,7 +1,6 @@
 //! `sweep`: a grid of parameters over a history, in and out of sample. Nothing is kept.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::Answer;
 use super::backtest::{Part, SMALL_PRINT, stopped, too_large, wrapped, write_page};
+use super::progress::Progress;
 use crate::config::Config;
 use crate::exchange::replay::too_short;
 use crate::failure::Failure;
@@ -124,7 +124,7 @@ fn outcomes(
 ) -> Result<Vec<Outcome>, Failure> {
     let jobs = jobs.or_else(|| thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(cells.len())));
-    let progress = Progress::of(cells.len());
+    let progress = Progress::of(cells.len(), "cells");
     thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
@@ -394,31 +394,6 @@ fn to_text(
         );
     }
     text
-}
-
-/// How far it is, on a terminal.
-struct Progress {
-    all: usize,
-    is_shown: bool,
-}
-
-impl Progress {
-    fn of(all: usize) -> Self {
-        Self { all, is_shown: std::io::stderr().is_terminal() }
-    }
-
-    fn show(&self, done: usize) {
-        if self.is_shown {
-            // Nothing depends on whether it is seen.
-            let _ = write!(std::io::stderr(), "\r{done} of {} cells", self.all);
-        }
-    }
-
-    fn clear(&self) {
-        if self.is_shown {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        }
-    }
 }
 
 /// Rows of cells that a person is shown.
