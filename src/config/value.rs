@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use super::{Telegram, VARIABLES, Variable};
 use crate::exchange::sign::is_plain;
 use crate::failure::Failure;
-use crate::trading::market::{Asset, Pair, Symbol};
+use crate::trading::market::{Pair, Symbol};
 use crate::trading::money::{Amount, BasisPoints, DECIMALS};
 use crate::trading::time::Interval;
 
@@ -93,29 +93,12 @@ impl Settings {
 
     fn symbol(&self, name: &str, default: &str) -> Result<Symbol, Failure> {
         let text = self.text(name)?.unwrap_or(default);
-        let parts = text.split_once('/').or_else(|| {
-            // The longest known quote asset that fits, so that `BTCFDUSD` is not read as `BTCFD`.
-            let quote = QUOTE_ASSETS
-                .iter()
-                .find(|quote| text.len() > quote.len() && text.ends_with(*quote))?;
-            Some((text.strip_suffix(quote)?, quote))
-        });
-        parts
-            .and_then(|(base, quote)| {
-                Some(Symbol { base: Asset::new(base)?, quote: Asset::new(quote)? })
-            })
-            .filter(|symbol| symbol.base != symbol.quote)
-            .ok_or_else(|| {
-                self.refused(name, "a symbol in capital letters, with a slash, such as `BTC/USDT`")
-            })
+        text.parse().map_err(|allowed: String| self.refused(name, &allowed))
     }
 
     pub(super) fn interval(&self) -> Result<Interval, Failure> {
         let name = self.text("TIMEFRAME")?.unwrap_or("15m");
-        Interval::named(name).ok_or_else(|| {
-            let all = Interval::ALL.map(Interval::name).join(", ");
-            self.refused("TIMEFRAME", &format!("one of {all}"))
-        })
+        name.parse().map_err(|allowed: String| self.refused("TIMEFRAME", &allowed))
     }
 
     pub(super) fn whole(
@@ -383,13 +366,6 @@ fn shortened(value: &str) -> String {
     }
     text
 }
-
-/// Quote assets of Binance Spot that a symbol without a slash is split at, longest first.
-const QUOTE_ASSETS: [&str; 28] = [
-    "FDUSD", "USDT", "USDC", "TUSD", "BUSD", "USD1", "USDE", "EURI", "BTC", "ETH", "BNB", "EUR",
-    "TRY", "BRL", "JPY", "DAI", "USD", "PLN", "ARS", "AUD", "COP", "CZK", "GBP", "MXN", "NGN",
-    "RON", "UAH", "ZAR",
-];
 
 /// What a key is, as a message ends.
 pub(super) const KEY: &str = "a key without blanks, as Binance shows it";

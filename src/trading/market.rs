@@ -1,6 +1,7 @@
 //! What is traded: assets, symbols, the two legs of the pair, and a symbol's rules.
 
 use std::fmt;
+use std::str::FromStr;
 
 use rust_decimal::Decimal;
 
@@ -52,6 +53,29 @@ impl Symbol {
 impl fmt::Display for Symbol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.base, self.quote)
+    }
+}
+
+/// With a slash, or without one where it ends with a quote asset that is known.
+impl FromStr for Symbol {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.split_once('/').or_else(|| {
+            // The longest known quote asset that fits, so that `BTCFDUSD` is not read as `BTCFD`.
+            let quote = QUOTE_ASSETS
+                .iter()
+                .find(|quote| text.len() > quote.len() && text.ends_with(*quote))?;
+            Some((text.strip_suffix(quote)?, quote))
+        });
+        parts
+            .and_then(|(base, quote)| {
+                Some(Self { base: Asset::new(base)?, quote: Asset::new(quote)? })
+            })
+            .filter(|symbol| symbol.base != symbol.quote)
+            .ok_or_else(|| {
+                "a symbol in capital letters, with a slash, such as `BTC/USDT`".to_owned()
+            })
     }
 }
 
@@ -194,3 +218,10 @@ impl SymbolRules {
 }
 
 const TRADING: &str = "TRADING";
+
+/// Quote assets of Binance Spot that a symbol without a slash is split at, longest first.
+const QUOTE_ASSETS: [&str; 28] = [
+    "FDUSD", "USDT", "USDC", "TUSD", "BUSD", "USD1", "USDE", "EURI", "BTC", "ETH", "BNB", "EUR",
+    "TRY", "BRL", "JPY", "DAI", "USD", "PLN", "ARS", "AUD", "COP", "CZK", "GBP", "MXN", "NGN",
+    "RON", "UAH", "ZAR",
+];

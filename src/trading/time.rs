@@ -192,6 +192,15 @@ impl Interval {
     }
 }
 
+impl FromStr for Interval {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let all = || Self::ALL.map(Self::name).join(", ");
+        Self::named(name).ok_or_else(|| format!("one of {}", all()))
+    }
+}
+
 impl fmt::Display for Interval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
