@@ -52,6 +52,8 @@ pub struct Request {
     pub body: Option<(&'static str, String)>,
     /// The key that a signed request names.
     pub api_key: Option<HeaderValue>,
+    /// More than so many bytes are no honest answer.
+    pub most_bytes: usize,
 }
 
 /// Requests that are under way.
@@ -84,19 +86,26 @@ impl Request {
     /// A question.
     #[must_use]
     pub fn get(url: Url) -> Self {
-        Self { method: Method::GET, url, body: None, api_key: None }
+        Self { method: Method::GET, url, body: None, api_key: None, most_bytes: MOST_BODY_BYTES }
     }
 
     /// A message.
     #[must_use]
     pub fn post(url: Url, content_type: &'static str, body: String) -> Self {
-        Self { method: Method::POST, url, body: Some((content_type, body)), api_key: None }
+        let body = Some((content_type, body));
+        Self { method: Method::POST, body, ..Self::get(url) }
     }
 
     /// The same, with the key that it was signed for.
     #[must_use]
     pub fn with_key(self, api_key: HeaderValue) -> Self {
         Self { api_key: Some(api_key), ..self }
+    }
+
+    /// The same, where an honest answer may be of another size.
+    #[must_use]
+    pub fn up_to(self, most_bytes: usize) -> Self {
+        Self { most_bytes, ..self }
     }
 }
 
@@ -275,7 +284,7 @@ fn send(
     request: Request,
     deadline: &Deadline,
 ) -> anyhow::Result<Answer> {
-    let is_post = request.method == Method::POST;
+    let (is_post, most_bytes) = (request.method == Method::POST, request.most_bytes);
     let mut builder = client.request(request.method, request.url).timeout(deadline.left());
     if let Some(key) = request.api_key {
         builder = builder.header("x-mbx-apikey", key);
@@ -296,15 +305,15 @@ fn send(
     // be told more there: whether an order was refused, and by Telegram for how long to be silent.
     if answer.wants_silence() {
         if is_post {
-            answer.body = body(response, deadline).unwrap_or_default();
+            answer.body = body(response, deadline, most_bytes).unwrap_or_default();
         }
     } else {
-        answer.body = body(response, deadline)?;
+        answer.body = body(response, deadline, most_bytes)?;
     }
     Ok(answer)
 }
 
-fn body(mut response: Response, deadline: &Deadline) -> anyhow::Result<Vec<u8>> {
+fn body(mut response: Response, deadline: &Deadline, most: usize) -> anyhow::Result<Vec<u8>> {
     let mut body = Vec::new();
     let mut chunk = [0; 16 * 1024];
     loop {
@@ -314,7 +323,7 @@ fn body(mut response: Response, deadline: &Deadline) -> anyhow::Result<Vec<u8>> 
             0 => return Ok(body),
             length => body.extend_from_slice(&chunk[..length]),
         }
-        anyhow::ensure!(body.len() <= MOST_BODY_BYTES, "the body has more than 1 MiB");
+        anyhow::ensure!(body.len() <= most, "the body has more than {} MiB", most / 1024 / 1024);
     }
 }
 
@@ -330,5 +339,5 @@ fn date(headers: &HeaderMap) -> Option<Timestamp> {
 /// How soon a signal is noticed while waiting for an answer.
 const STOP_INTERVAL: Duration = Duration::from_millis(50);
 
-/// 999 candles are about 170 kB, two symbols' rules about 12 kB.
+/// 1000 candles are about 170 kB, two symbols' rules about 12 kB.
 const MOST_BODY_BYTES: usize = 1024 * 1024;
