@@ -43,6 +43,8 @@ pub struct Config {
     pub opening_balance: Amount,
     /// Where candles and prices come from.
     pub market_url: Url,
+    /// Where the exchange publishes the candles of past months; `None` where nobody does.
+    pub dumps_url: Option<Url>,
     /// A PEM file of further trusted roots.
     pub extra_roots: Option<PathBuf>,
     /// Whom to tell.
@@ -171,6 +173,7 @@ pub const VARIABLES: &[Variable] = &[
     plain("BINANCE_PRIVATE_KEY_FILE"),
     plain("BINANCE_BASE_URL"),
     plain("BINANCE_MARKET_URL"),
+    plain("BINANCE_DUMPS_URL"),
     plain("RECV_WINDOW_MS"),
     plain("SETTLE_SECONDS"),
     plain("SYMBOL_BASE"),
@@ -256,6 +259,7 @@ impl Config {
         settings.check_live_variables()?;
         let base_url = settings.url("BINANCE_BASE_URL")?;
         let own_market_url = settings.url("BINANCE_MARKET_URL")?.or_else(|| base_url.clone());
+        let own_dumps_url = settings.url("BINANCE_DUMPS_URL")?;
         let telegram = settings.telegram()?;
         let healthcheck = settings.secret_url("HEALTHCHECK_URL")?.map(SecretUrl);
         let extra_roots = settings.path("SSL_CERT_FILE")?;
@@ -275,6 +279,9 @@ impl Config {
             Mode::Live(live) => live.base_url.clone(),
             Mode::Paper | Mode::Replay(_) => constant(PUBLIC_MARKET_URL),
         });
+        // Another market's candles would be other candles.
+        let public_dumps = || is_production(&market_url).then(|| constant(PUBLIC_DUMPS_URL));
+        let dumps_url = own_dumps_url.or_else(public_dumps);
 
         let state_dir = match &options.state_dir {
             Some(dir) => dir.clone(),
@@ -294,6 +301,7 @@ impl Config {
             lookback,
             opening_balance,
             market_url,
+            dumps_url,
             extra_roots,
             telegram,
             healthcheck,
@@ -361,6 +369,17 @@ fn read_env_file(
     })
 }
 
+/// Whether this is Binance's own exchange, by any of its names, and not its testnet, its demo mode,
+/// Binance.US or a machine in between. **Source**: Binance Spot REST, "General API Information".
+fn is_production(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let is_api = |name: &str| matches!(name, "api" | "api-gcp" | "api1" | "api2" | "api3" | "api4");
+    url.scheme() == "https"
+        && url.port().is_none()
+        && (host == "data-api.binance.vision"
+            || host.strip_suffix(".binance.com").is_some_and(is_api))
+}
+
 fn constant(url: &str) -> Url {
     Url::parse(url).expect("a constant URL parses")
 }
@@ -370,3 +389,36 @@ const BASE_URL: &str = "https://api.binance.com";
 
 /// Serves market data and needs no key. **Source**: Binance Spot REST, "General API Information".
 const PUBLIC_MARKET_URL: &str = "https://data-api.binance.vision";
+
+/// The candles of past months. **Source**: binance/binance-public-data, README.
+const PUBLIC_DUMPS_URL: &str = "https://data.binance.vision";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_binance_s_own_exchange_has_these_dumps() {
+        for url in [
+            BASE_URL,
+            PUBLIC_MARKET_URL,
+            "https://api-gcp.binance.com",
+            "https://api1.binance.com/",
+            "https://API4.binance.com:443",
+        ] {
+            assert!(is_production(&constant(url)), "{url}");
+        }
+        for url in [
+            "https://testnet.binance.vision",
+            "https://api1.testnet.binance.vision",
+            "https://demo-api.binance.com",
+            "https://api.binance.us",
+            "https://api.binance.com:8443",
+            "http://127.0.0.1:9443",
+            "https://api.binance.com.example.org",
+            "https://evil-api.binance.com",
+        ] {
+            assert!(!is_production(&constant(url)), "{url}");
+        }
+    }
+}

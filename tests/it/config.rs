@@ -200,6 +200,7 @@ fn addresses() {
     ] {
         refused("BINANCE_MARKET_URL", value);
         refused("BINANCE_BASE_URL", value);
+        refused("BINANCE_DUMPS_URL", value);
         // Its address is as good as a password, so it is named but not repeated.
         let said = refused_all(&[("HEALTHCHECK_URL", value)]);
         assert!(said.contains("HEALTHCHECK_URL"), "{said}");
@@ -229,7 +230,7 @@ fn addresses() {
 
 #[test]
 fn an_address_with_a_password_is_refused_and_not_repeated() {
-    for name in ["BINANCE_MARKET_URL", "BINANCE_BASE_URL"] {
+    for name in ["BINANCE_MARKET_URL", "BINANCE_BASE_URL", "BINANCE_DUMPS_URL"] {
         let said = refused_all(&[(name, "https://user:marked-secret@127.0.0.1:1")]);
         assert!(said.contains(name), "{said}");
         assert!(!said.contains("marked-secret"), "{said}");

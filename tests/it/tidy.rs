@@ -199,9 +199,9 @@ fn the_example_of_an_env_file_can_be_used_as_it_is_and_means_the_defaults() {
     });
     let plain = |config: &Config| {
         let Config { mode, pair, rules, terms, lookback, opening_balance, .. } = config;
-        let Config { market_url, extra_roots, state_dir, logs_dir, .. } = config;
+        let Config { market_url, dumps_url, extra_roots, state_dir, logs_dir, .. } = config;
         let trading = format!("{mode:?} {pair:?} {rules:?} {terms:?} {lookback} {opening_balance}");
-        format!("{trading} {market_url} {extra_roots:?} {state_dir:?} {logs_dir:?}")
+        format!("{trading} {market_url} {dumps_url:?} {extra_roots:?} {state_dir:?} {logs_dir:?}")
     };
     assert_eq!(plain(&example), plain(&empty));
     assert!(example.telegram.is_none() && example.healthcheck.is_none());
