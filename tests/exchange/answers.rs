@@ -363,7 +363,7 @@ pub(super) fn span(from: Option<i64>, to: Option<i64>) -> Result<(), Refusal> {
     }
 }
 
-fn interval_ms(name: &str) -> Option<i64> {
+pub(super) fn interval_ms(name: &str) -> Option<i64> {
     const NAMES: [&str; 16] = [
         "1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d",
         "1w", "1M",

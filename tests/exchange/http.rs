@@ -18,6 +18,8 @@ pub struct Response {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Value,
+    /// The body where it is no JSON.
+    pub file: Option<Vec<u8>>,
 }
 
 pub(super) fn listen(shared: &Arc<Shared>, port: u16) -> SocketAddr {
@@ -92,16 +94,20 @@ fn play(
     shared: &Shared,
 ) -> io::Result<bool> {
     let mut body = response.body.clone();
-    let plain = |body: &Value| if body.is_null() { String::new() } else { body.to_string() };
+    let plain = |body: &Value| match &response.file {
+        Some(file) => file.clone(),
+        None if body.is_null() => Vec::new(),
+        None => body.to_string().into_bytes(),
+    };
     match reply {
-        Reply::Good => send(stream, response.status, &response.headers, plain(&body).as_bytes()),
+        Reply::Good => send(stream, response.status, &response.headers, &plain(&body)),
         Reply::Alter(alter) => {
             alter(&mut body);
-            send(stream, response.status, &response.headers, plain(&body).as_bytes())
+            send(stream, response.status, &response.headers, &plain(&body))
         }
         Reply::Delay(millis) => {
             pause(Duration::from_millis(millis), shared);
-            send(stream, response.status, &response.headers, plain(&body).as_bytes())
+            send(stream, response.status, &response.headers, &plain(&body))
         }
         Reply::Empty => send(stream, 200, &response.headers, b""),
         Reply::Huge => send(stream, 200, &response.headers, &vec![b' '; 2 * 1024 * 1024]),
@@ -141,7 +147,7 @@ fn play(
         Reply::Drip => {
             let body = plain(&body);
             stream.write_all(head(response, body.len()).as_bytes())?;
-            for byte in body.bytes() {
+            for byte in body {
                 stream.write_all(&[byte])?;
                 pause(Duration::from_secs(1), shared);
             }
@@ -150,13 +156,13 @@ fn play(
         Reply::Cut => {
             let body = plain(&body);
             stream.write_all(head(response, body.len()).as_bytes())?;
-            stream.write_all(&body.as_bytes()[..body.len() / 2])?;
+            stream.write_all(&body[..body.len() / 2])?;
             stream.shutdown(Shutdown::Both).map(|()| false)
         }
         Reply::WrongLength => {
             let body = plain(&body);
             stream.write_all(head(response, body.len() + 1).as_bytes())?;
-            stream.write_all(body.as_bytes())?;
+            stream.write_all(&body)?;
             stream.shutdown(Shutdown::Both).map(|()| false)
         }
         Reply::BrokenChunks => {
@@ -175,7 +181,7 @@ fn send(
     headers: &[(String, String)],
     body: &[u8],
 ) -> io::Result<bool> {
-    let response = Response { status, headers: headers.to_vec(), body: Value::Null };
+    let response = Response { status, headers: headers.to_vec(), body: Value::Null, file: None };
     let mut bytes = head(&response, body.len()).into_bytes();
     bytes.extend_from_slice(body);
     stream.write_all(&bytes).map(|()| true)

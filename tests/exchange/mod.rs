@@ -3,7 +3,7 @@
 //! documents'.
 //!
 //! The tests start it in their own process, `cargo run --example exchange` by hand. Telegram and a health check answer
-//! on the same port.
+//! on the same port, and so do the dumps of past months.
 
 #![allow(dead_code, unused_imports, reason = "the tests and the program each use a part of it")]
 #![allow(unreachable_pub, reason = "public within either of them")]
@@ -11,6 +11,7 @@
 mod answers;
 mod chaos;
 mod door;
+mod dumps;
 mod fault;
 mod http;
 mod limits;
@@ -24,6 +25,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use chaos::Chaos;
+pub use dumps::{Dumps, zip};
 pub use fault::{Execute, Fault, On, Reply, Rule};
 pub use http::Response;
 pub use market::{Candle, Recording, Symbol};

@@ -7,6 +7,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use super::chaos::{Chaos, Luck};
+use super::dumps::{self, Dumps};
 use super::fault::{self, Execute, Fault, Reply, Rule};
 use super::http::Response;
 use super::limits::Limits;
@@ -164,6 +165,8 @@ pub struct World {
     /// What `apiRestrictions` says; `None` where there is no such endpoint.
     pub restrictions: Option<Value>,
     pub symbols: BTreeMap<String, Symbol>,
+    /// Candles of past months, as files.
+    pub dumps: Dumps,
     pub balances: BTreeMap<String, Balance>,
     pub orders: Vec<Order>,
     pub trades: Vec<Trade>,
@@ -243,6 +246,7 @@ impl World {
                 "enablePortfolioMarginTrading": false,
             })),
             symbols,
+            dumps: Dumps::default(),
             history: vec![(Stamp { at: i64::MIN, asked: BTreeMap::new() }, balances.clone())],
             balances,
             initial,
@@ -460,8 +464,12 @@ impl World {
         let mut weight = super::answers::weight(&asked, &parameters);
         let refused = if is_api { self.refused_at_the_edge(weight) } else { None };
         let was_limited = refused.is_some();
-        let (status, body) =
-            refused.unwrap_or_else(|| super::answers::answer(self, &asked, &parameters, execute));
+        let file = dumps::file(self, &asked.path);
+        let (status, body) = match (refused, &file) {
+            (Some(refused), _) => refused,
+            (None, Some(_)) => (200, Value::Null),
+            (None, None) => super::answers::answer(self, &asked, &parameters, execute),
+        };
         let is_order = asked.path == "/api/v3/order" && matches!(&*asked.method, "POST" | "DELETE");
         if is_order && status == 200 {
             // An order that was placed weighs nothing, since 2026-04-02.
@@ -480,7 +488,7 @@ impl World {
             headers.push(("Date".to_owned(), http_date(at)));
         }
         self.log.push(Logged { asked, at, executed_before, fault, status, order_id, weight });
-        (Response { status, headers, body }, reply)
+        (Response { status, headers, body, file }, reply)
     }
 
     /// What goes wrong with this request: by a rule, else by chance.

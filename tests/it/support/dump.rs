@@ -1,15 +1,13 @@
 //! Candle dumps as Binance publishes them: CSV of twelve columns, bare or in a zip.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use flate2::write::DeflateEncoder;
-use flate2::{Compression, Crc};
 use rust_decimal::Decimal;
 
 use super::clock::HOUR;
 use super::table::{Row, eight};
+pub(crate) use crate::exchange::zip;
 
 /// How a dump is written.
 pub(crate) struct Dump {
@@ -79,38 +77,6 @@ impl Dump {
         let (open, end) = (open * unit, (open + self.interval - 1) * unit + last);
         format!("{open},{price},{price},{price},{price},1.50000000,{end},0,0,0,0,0\n")
     }
-}
-
-/// An archive with one entry, header by header.
-pub(crate) fn zip(name: &str, content: &[u8], deflate: bool) -> Vec<u8> {
-    let packed = if deflate {
-        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
-        encoder.write_all(content).expect("memory takes it");
-        encoder.finish().expect("memory takes it")
-    } else {
-        content.to_vec()
-    };
-    let mut crc = Crc::new();
-    crc.update(content);
-    let size = |bytes: &[u8]| u32::try_from(bytes.len()).expect("a small file").to_le_bytes();
-    let name_length = u16::try_from(name.len()).expect("a short name").to_le_bytes();
-    let method = if deflate { 8_u16 } else { 0 }.to_le_bytes();
-    // Shared by the local and the central header: method, time and date, CRC, sizes, name's length.
-    let shared = [
-        &method[..],
-        &[0, 0, 0x21, 0x58],
-        &crc.sum().to_le_bytes(),
-        &size(&packed),
-        &size(content),
-        &name_length,
-        &[0, 0],
-    ]
-    .concat();
-    let local = [b"PK\x03\x04\x14\0\0\0", &shared[..], name.as_bytes(), &packed].concat();
-    let central = [b"PK\x01\x02\x14\0\x14\0\0\0", &shared[..], &[0; 14], name.as_bytes()].concat();
-    let end =
-        [&b"PK\x05\x06\0\0\0\0\x01\0\x01\0"[..], &size(&central), &size(&local), &[0, 0]].concat();
-    [local, central, end].concat()
 }
 
 const HEADER: &str = "open_time,open,high,low,close,volume,close_time,quote_volume,count,\
