@@ -15,7 +15,9 @@ use crate::cli::{Cli, Command, Options};
 use crate::clock;
 use crate::command::backtest::Wanted;
 use crate::command::resume::Resume;
-use crate::command::{self, Answer, audit, backtest, check, flatten, halt, resume, status, sweep};
+use crate::command::{
+    self, Answer, audit, backtest, candles, check, flatten, halt, resume, status, sweep,
+};
 use crate::config::{self, Config};
 use crate::exchange::http::Http;
 use crate::failure::{Failure, Kind};
@@ -100,19 +102,13 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
     // Signals are caught from the first moment on, but for a question: Ctrl-C answers that.
     let asks = matches!(cli.command, Some(Command::Flatten { yes: false }));
     let stop = (!asks).then(Stop::on_signals);
-    let config = match &cli.command {
-        // A history is always a recording.
-        Some(Command::Backtest { .. } | Command::Sweep { .. }) if options.candles.is_none() => {
-            let options = Options { candles: Some(config::DEMO.into()), ..options.clone() };
-            Config::load(&options, environment)?
-        }
-        _ => Config::load(options, environment)?,
-    };
+    let config = configured(cli, environment)?;
     let looks = matches!(
         cli.command,
         Some(
             Command::Audit
                 | Command::Backtest { .. }
+                | Command::Candles { .. }
                 | Command::Check
                 | Command::Report { .. }
                 | Command::Status
@@ -159,6 +155,17 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
         Some(Command::Report { html }) => {
             command::report::report(&System, &config, html.as_deref(), now).map(Some)
         }
+        Some(Command::Candles { symbols, interval, from, to }) => {
+            let http = Http::new(config.extra_roots.as_deref(), stop)?;
+            let wanted = candles::Wanted {
+                symbols,
+                interval: *interval,
+                from: *from,
+                to: *to,
+                is_quiet: options.quiet,
+            };
+            candles::candles(&config, http, &wanted).map(Some)
+        }
         Some(Command::Audit) => audit::audit(&System, &config).map(Some),
         Some(Command::Status) => status::status(&config, now).map(Some),
         Some(Command::Halt { reason }) => halt::halt(&config, reason, now).map(Some),
@@ -182,6 +189,17 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
         }
     };
     done.map(Said::from)
+}
+
+/// What options and environment say; a history has a place of its own where none is named.
+fn configured(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Config, Failure> {
+    let place = match &cli.command {
+        Some(Command::Backtest { .. } | Command::Sweep { .. }) => config::DEMO,
+        Some(Command::Candles { .. }) => candles::FOLDER,
+        _ => return Config::load(&cli.options, environment),
+    };
+    let candles = cli.options.candles.clone().or_else(|| Some(place.into()));
+    Config::load(&Options { candles, ..cli.options.clone() }, environment)
 }
 
 /// A step and the telling after it, with nothing of the outside but what is handed over: network,

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::history::sweep::Range;
-use crate::trading::time::When;
+use crate::trading::market::Symbol;
+use crate::trading::time::{Interval, When};
 
 /// Trades a pair by mean reversion on Binance Spot: one safe step per start.
 #[derive(Debug, Parser)]
@@ -149,6 +150,22 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         html: Option<PathBuf>,
     },
+    /// Fetch history into a folder that --candles reads, `./candles` unless it is named
+    #[command(after_help = CANDLES_EXAMPLES)]
+    Candles {
+        /// Such as BTC/USDT or BTCUSDT; the two that are configured without one
+        #[arg(value_name = "SYMBOL")]
+        symbols: Vec<Symbol>,
+        /// How long a candle lasts; `TIMEFRAME` by default
+        #[arg(long, value_name = "INTERVAL")]
+        interval: Option<Interval>,
+        /// The first day (or moment) that is wanted
+        #[arg(long, value_name = "DATE")]
+        from: When,
+        /// The last day (or moment) that is wanted; until now by default
+        #[arg(long, value_name = "DATE")]
+        to: Option<When>,
+    },
     /// Print completions for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -225,6 +242,15 @@ const REPORT_EXAMPLES: &str = "Examples:
   ouroboros report --candles demo --html demo.html
 
 The journal is recomputed as by `ouroboros audit`; nothing is asked of the network.";
+
+const CANDLES_EXAMPLES: &str = "Examples:
+  ouroboros candles --from 2023-01-01
+  ouroboros candles BTC/USDT ETH/USDT --interval 1h --from 2020-01-01 --to 2023-12-31 --candles ./dumps
+  ouroboros backtest --candles ./candles
+
+Months that are over come from Binance's public dumps, their checksums verified; the rest from the
+exchange itself, closed candles only. Whole months are fetched. What is there already is not fetched
+again: started anew, it goes on where it was, and brings what is new. No key is needed.";
 
 const COMPLETIONS_EXAMPLES: &str = "Examples:
   ouroboros completions bash > /etc/bash_completion.d/ouroboros

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod backtest;
+pub mod candles;
 pub mod check;
 pub mod flatten;
 pub mod halt;

@@ -17,6 +17,12 @@ impl Progress {
         Self { all, what, is_shown: std::io::stderr().is_terminal() }
     }
 
+    /// Not for those who want to hear of problems only.
+    #[must_use]
+    pub(super) fn unless(self, is_quiet: bool) -> Self {
+        Self { is_shown: self.is_shown && !is_quiet, ..self }
+    }
+
     /// So many are done.
     pub(super) fn show(&self, done: usize) {
         if self.is_shown {

@@ -314,7 +314,7 @@ pub(crate) fn list(symbols: &[String]) -> String {
 }
 
 /// `Retry-After` in seconds; where it makes no sense, as long as the shortest ban or window lasts.
-fn silent_until(answer: &Answer) -> Timestamp {
+pub(super) fn silent_until(answer: &Answer) -> Timestamp {
     let default = if answer.status == 418 { 120 } else { 60 };
     let seconds: i64 = answer
         .retry_after
@@ -359,12 +359,12 @@ fn refused_question(asked: &str, answer: &Answer) -> Failure {
     }
 }
 
-const KLINES: &str = "/api/v3/klines";
+pub(super) const KLINES: &str = "/api/v3/klines";
 const BOOK_TICKER: &str = "/api/v3/ticker/bookTicker";
 const EXCHANGE_INFO: &str = "/api/v3/exchangeInfo";
-const TIME: &str = "/api/v3/time";
+pub(super) const TIME: &str = "/api/v3/time";
 
-const INVALID_SYMBOL: i64 = -1121;
+pub(super) const INVALID_SYMBOL: i64 = -1121;
 
 /// With the 10 s that telling may take, a run stays below 45 s.
 const ALL_QUESTIONS: Duration = Duration::from_secs(30);

@@ -8,6 +8,7 @@
 pub mod binance;
 pub mod demo;
 pub mod dump;
+pub mod fetch;
 pub mod http;
 pub mod live;
 pub mod paper;

@@ -9,11 +9,11 @@ use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 
 use crate::support::clock::SECOND;
-use crate::support::desk::{Desk, Replay, write_private};
+use crate::support::desk::{Desk, Replay, home, write_private};
 use crate::support::fault::Fault;
 use crate::support::folder::walk;
 use crate::support::live::Live;
-use crate::support::run::{Outcome, Run};
+use crate::support::run::{Outcome, Run, money};
 use crate::support::table::spreads;
 
 // --- when all is well ------------------------------------------------------------------------------
@@ -432,7 +432,10 @@ fn the_strategy_is_tried_on_the_last_candles_and_a_loss_is_a_warning() {
     let home = home();
     let start = |words: &[&str]| {
         let state = home.path().join("state");
-        Run::bare(&home.path().join("cwd")).args(["--candles", "demo"]).args(words).state_dir(&state)
+        Run::bare(&home.path().join("cwd"))
+            .args(["--candles", "demo"])
+            .args(words)
+            .state_dir(&state)
     };
     let outcome = start(&["check", "--json"]).expect_exit(0);
     let backtest =

@@ -46,6 +46,8 @@ mod exchange;
 mod exchange_rules;
 /// Every fault of an order, and how it ends.
 mod faults;
+/// History from the exchange into a folder.
+mod fetch;
 /// What went wrong for others in the field, each with where it was reported.
 mod field;
 /// Quantities, costs, fees and balances to the last digit.

@@ -14,6 +14,7 @@ mod rows;
 mod zip;
 
 use std::cmp::Reverse;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
@@ -21,7 +22,10 @@ use crate::trading::candle::Candle;
 use crate::trading::market::Symbol;
 use crate::trading::time::{Interval, Timestamp};
 
-use rows::{Rows, damaged};
+pub(crate) use row::candle;
+
+use rows::Rows;
+pub(crate) use rows::damaged;
 
 /// All candles of `symbol` in the folder, oldest first, each once.
 ///
@@ -33,6 +37,26 @@ pub fn read(folder: &Path, symbol: &Symbol, interval: Interval) -> Result<Vec<Ca
         candles.push(candle);
     }
     Ok(candles)
+}
+
+/// Reads a file to its end that is, or is to be, called `path`. What `look` says against a candle is said
+/// of its line.
+///
+/// **Errors**: as [`Dump::next`], and `look`'s.
+pub(crate) fn check(
+    file: File,
+    path: &Path,
+    mut look: impl FnMut(&Candle) -> Result<(), String>,
+) -> Result<(), Failure> {
+    let Some(mut rows) = Rows::of(file, path, CHUNK)? else { return Ok(()) };
+    loop {
+        if let Err(why) = look(rows.candle()) {
+            return Err(rows.damaged(&why));
+        }
+        if !rows.advance()? {
+            return Ok(());
+        }
+    }
 }
 
 /// The candles of a symbol, one after the other.

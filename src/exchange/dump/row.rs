@@ -16,7 +16,7 @@ pub(super) const COLUMNS: usize = 12;
 /// The candle of a line.
 ///
 /// **Errors**: what is wrong with the line.
-pub(super) fn candle(line: &str) -> Result<Candle, String> {
+pub(crate) fn candle(line: &str) -> Result<Candle, String> {
     let mut columns = [""; COLUMNS];
     let mut count = 0;
     for column in line.split(',') {

@@ -25,7 +25,13 @@ impl Rows {
     /// Begins a file with its first row; `None` if it has no row. So many bytes are read at a time, but
     /// for a longer line.
     pub(super) fn begin(path: &Path, chunk: usize) -> Result<Option<Self>, Failure> {
-        let mut lines = Lines::open(path, chunk)?;
+        let file = File::open(path).map_err(|error| damaged_file(path, &unread(&error)))?;
+        Self::of(file, path, chunk)
+    }
+
+    /// The same with a file that may not have this name yet.
+    pub(super) fn of(file: File, path: &Path, chunk: usize) -> Result<Option<Self>, Failure> {
+        let mut lines = Lines::of(file, path, chunk)?;
         Ok(lines.candle()?.map(|candle| Self { lines, candle }))
     }
 
@@ -70,6 +76,11 @@ impl Rows {
         }
     }
 
+    /// This row is damaged, if nothing worse is wrong with the file.
+    pub(super) fn damaged(&mut self, why: &str) -> Failure {
+        self.lines.damaged(why)
+    }
+
     /// **Errors**: another candle than the other file's of the same time, if nothing worse is wrong
     /// with one of the files.
     pub(super) fn expect_equal(&mut self, other: &mut Self) -> Result<(), Failure> {
@@ -100,10 +111,10 @@ enum Content {
 }
 
 impl Lines {
-    fn open(path: &Path, chunk: usize) -> Result<Self, Failure> {
+    fn of(file: File, path: &Path, chunk: usize) -> Result<Self, Failure> {
         Ok(Self {
             path: path.to_owned(),
-            content: content(path).map_err(|why| damaged_file(path, &why))?,
+            content: content(file, path).map_err(|why| damaged_file(path, &why))?,
             chunk: vec![0; chunk],
             unread: 0..0,
             is_over: false,
@@ -217,8 +228,7 @@ impl Content {
     }
 }
 
-fn content(path: &Path) -> Result<Content, String> {
-    let file = File::open(path).map_err(|error| unread(&error))?;
+fn content(file: File, path: &Path) -> Result<Content, String> {
     let is_zip = path.extension().is_some_and(|end| end == "zip");
     Ok(if is_zip { Content::Zipped(Unzipped::open(file)?) } else { Content::Plain(file) })
 }
@@ -233,6 +243,6 @@ fn damaged_file(path: &Path, why: &str) -> Failure {
 }
 
 /// Candles that can't be trusted.
-pub(super) fn damaged(what: &str) -> Failure {
+pub(crate) fn damaged(what: &str) -> Failure {
     Failure::untrusted(what, "nothing was changed; fetch the file anew, or take it away")
 }
