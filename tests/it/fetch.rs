@@ -222,6 +222,28 @@ fn another_market_s_candles_are_not_mixed_with_the_dumps_of_binance() {
     assert!(market.asked().iter().all(|asked| only.iter().any(|it| asked.ends_with(it))));
 }
 
+#[test]
+fn a_month_of_several_pages_is_whole() {
+    let market = Market::of(QUARTER);
+    market.set_now("2025-02-01T00:00:30Z");
+    let words = ["candles", "BTC/USDT", "--interval", "15m", "--from", "2025-01-01"];
+    let run = || market.run(&words).without("BINANCE_DUMPS_URL");
+    // The last quarter of an hour of the month is not final yet.
+    let told = run().expect_exit(0).json()["symbols"][0].clone();
+    assert_eq!((&told["candles"], &told["missing"]), (&json!(4 * 744 - 1), &json!(0)));
+    let pages = |asked: &Vec<String>| asked.iter().filter(|it| it.ends_with("limit=1000")).count();
+    assert_eq!(pages(&market.asked()), 3);
+    market.set_now("2025-02-01T00:01:00Z");
+    market.forget();
+    let told = run().expect_exit(0).json()["symbols"][0].clone();
+    assert_eq!((&told["candles"], &told["missing"]), (&json!(4 * 744), &json!(0)));
+    assert_eq!(pages(&market.asked()), 1);
+    let times: Vec<i64> =
+        read(&market.folder(), "BTCUSDT", "15m").iter().map(|row| row.0).collect();
+    let begin = millis("2025-01-01T00:00:00Z");
+    assert_eq!(times, (0..4 * 744).map(|n| begin + n * QUARTER).collect::<Vec<_>>());
+}
+
 // --- going on ------------------------------------------------------------------------------------
 
 #[test]
@@ -688,7 +710,12 @@ struct Market {
 
 impl Market {
     fn new() -> Self {
-        let exchange = Exchange::start(Setup { interval_ms: HOUR, ..Setup::default() });
+        Self::of(HOUR)
+    }
+
+    /// With candles of this length.
+    fn of(interval: i64) -> Self {
+        let exchange = Exchange::start(Setup { interval_ms: interval, ..Setup::default() });
         let market = Self { exchange, home: home() };
         let start = millis("2024-11-15T00:00:00Z");
         market.exchange.with(|world| {
@@ -700,8 +727,8 @@ impl Market {
                     low: close(hour) - Decimal::new(125, 2),
                     close: close(hour + 1) / Decimal::from(8),
                 };
-                let rows = (0..24 * 120).map(candle).collect();
-                world.symbol(code).candles = Recording { start, interval: HOUR, rows };
+                let rows = (0..120 * 24 * HOUR / interval).map(candle).collect();
+                world.symbol(code).candles = Recording { start, interval, rows };
             }
         });
         market.set_now("2025-02-10T10:30:00Z");
@@ -821,7 +848,7 @@ impl Market {
                     (row[0].as_i64().expect("a time"), [1, 2, 3, 4].map(|at| text(&row[at])))
                 })
                 .collect();
-            assert_eq!(read(&self.folder(), code), expected, "{code}");
+            assert_eq!(read(&self.folder(), code, "1h"), expected, "{code}");
         }
     }
 
@@ -836,10 +863,11 @@ impl Market {
 }
 
 /// Open times and prices, as `--candles` reads them, in the digits that they are written in.
-fn read(folder: &Path, code: &str) -> Vec<(i64, [String; 4])> {
+fn read(folder: &Path, code: &str, interval: &str) -> Vec<(i64, [String; 4])> {
     let symbol = code.parse().expect("a symbol");
-    let hour = Interval::named("1h").expect("an interval");
-    let candles = dump::read(folder, &symbol, hour).unwrap_or_else(|failure| panic!("{failure}"));
+    let interval = Interval::named(interval).expect("an interval");
+    let candles =
+        dump::read(folder, &symbol, interval).unwrap_or_else(|failure| panic!("{failure}"));
     let row = |candle: &ouroboros::trading::candle::Candle| {
         let prices = [candle.open, candle.high, candle.low, candle.close];
         (candle.open_time.as_millis(), prices.map(|price| price.to_string()))
@@ -851,6 +879,8 @@ fn question(asked: &Asked) -> String {
     let Asked { path, query, .. } = asked;
     if query.is_empty() { path.clone() } else { format!("{path}?{query}") }
 }
+
+const QUARTER: i64 = HOUR / 4;
 
 fn millis(at: &str) -> i64 {
     at.parse::<Timestamp>().expect("a moment").as_millisecond()
