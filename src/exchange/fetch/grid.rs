@@ -180,7 +180,9 @@ mod tests {
     fn coverage(from: &str, end: &str, times: &[&str]) -> Coverage {
         let day = |time: &str| at(&format!("2024-03-01T{time}"));
         let mut coverage = Coverage::new(hours(), day(from), day(end));
-        times.iter().for_each(|time| coverage.add(day(time)));
+        for time in times {
+            coverage.add(day(time));
+        }
         coverage.finish()
     }
 
