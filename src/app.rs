@@ -103,18 +103,7 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
     let asks = matches!(cli.command, Some(Command::Flatten { yes: false }));
     let stop = (!asks).then(Stop::on_signals);
     let config = configured(cli, environment)?;
-    let looks = matches!(
-        cli.command,
-        Some(
-            Command::Audit
-                | Command::Backtest { .. }
-                | Command::Candles { .. }
-                | Command::Check
-                | Command::Report { .. }
-                | Command::Status
-                | Command::Sweep { .. }
-        )
-    );
+    let looks = cli.command.as_ref().is_some_and(only_looks);
     let stops = matches!(cli.command, Some(Command::Halt { .. } | Command::Resume { .. }));
     if !looks && !stops {
         // Before anything is touched; what only looks or stops needs no key.
@@ -200,6 +189,20 @@ fn configured(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Co
     };
     let candles = cli.options.candles.clone().or_else(|| Some(place.into()));
     Config::load(&Options { candles, ..cli.options.clone() }, environment)
+}
+
+/// Whether a command leaves the book and its log alone.
+fn only_looks(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Audit
+            | Command::Backtest { .. }
+            | Command::Candles { .. }
+            | Command::Check
+            | Command::Report { .. }
+            | Command::Status
+            | Command::Sweep { .. }
+    )
 }
 
 /// A step and the telling after it, with nothing of the outside but what is handed over: network,
