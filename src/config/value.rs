@@ -329,7 +329,9 @@ fn is_loopback(url: &Url) -> bool {
 
 /// Whether an address has a host that can be shown without what comes before or after it.
 fn is_public(value: &str) -> bool {
-    Url::parse(value).is_ok_and(|url| url.host().is_some()) && !value.contains('\\')
+    // Whoever reads an address skips line ends and tabs in it: what looks like a path may be its host.
+    let is_plain = !value.contains(|c: char| c == '\\' || c.is_control());
+    is_plain && Url::parse(value).is_ok_and(|url| url.host().is_some())
 }
 
 /// Scheme and host of an address: what comes before the host or after it may be a password.
