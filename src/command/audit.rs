@@ -437,7 +437,10 @@ pub(super) fn rules(told: &Value, config: &Config) -> Checked<(Rules, Terms)> {
     };
     let rules = Rules {
         interval: config.rules.interval,
-        window: whole(told, "window")?,
+        window: whole(told, "window").and_then(|window| match window {
+            2..=500 => Ok(window),
+            _ => Err(format!("`window` is {window}: it has 2 to 500 candles")),
+        })?,
         thresholds: Thresholds {
             entry: number("entry")?,
             exit: number("exit")?,
