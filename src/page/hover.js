@@ -36,10 +36,11 @@ for (const chart of document.querySelectorAll("figure.chart")) {
         for (const { name, colour, unit, values } of series)
             if (values[at] !== null) box.append(row(colour, name, number(values[at], unit)));
         for (const text of said.get(at) ?? []) box.append(row("", text, ""));
-        // Beside the pointer, on the side where there is room.
-        box.style.left = left < 50 ? left + "%" : "auto";
-        box.style.right = left < 50 ? "auto" : 100 - left + "%";
         chart.classList.add("pointed");
+        // Beside the pointer, on the side where there is room, and never beyond the chart.
+        const x = (left / 100) * place.width, width = box.offsetWidth;
+        const beside = left < 50 ? x + 12 : x - width - 12;
+        box.style.left = Math.max(0, Math.min(place.width - width, beside)) + "px";
     };
     chart.addEventListener("pointermove", show);
     chart.addEventListener("pointerdown", show);
