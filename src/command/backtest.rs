@@ -18,9 +18,11 @@ use crate::history::bootstrap;
 use crate::history::curve::{Closes, Curve};
 use crate::history::engine::{Engine, Fold, Moment, Stopped};
 use crate::history::figures::{Figures, Sums, Tally};
-use crate::history::sums::bps;
+use crate::history::health::{Health, health};
+use crate::history::sums::{bps, count};
 use crate::history::trip::Trip;
-use crate::history::verdict::verdict;
+use crate::history::unit_root::UnitRoot;
+use crate::history::verdict::{health_words, verdict};
 use crate::page::Page;
 use crate::page::history::History;
 use crate::report;
@@ -28,6 +30,7 @@ use crate::trading::book::Book;
 use crate::trading::candle::Candle;
 use crate::trading::market::{Leg, Pair};
 use crate::trading::money::Overflow;
+use crate::trading::strategy::nearest;
 use crate::trading::time::When;
 
 /// What part of a history counts, and what is written of it.
@@ -82,6 +85,13 @@ pub fn backtest(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure>
         text: to_text(config, &figures, interval, &verdict),
         json: to_json(config, &book, &figures, interval, &verdict),
     };
+    let [numerator, denominator] = closes.legs();
+    let health = health(numerator, denominator);
+    if let Some(health) = &health {
+        let _ =
+            write!(answer.text, "\n\n{}", wrapped(&health_words(health, closes.step())).join("\n"));
+    }
+    answer.json["health"] = json!(health.map(|it| health_json(&it, closes.step())));
     if let Some(path) = wanted.html {
         let Config { pair, rules, terms, .. } = config;
         let history = History { pair, rules, terms, figures: &figures, interval };
@@ -229,12 +239,48 @@ pub(super) fn to_json(
             .collect::<Vec<_>>(),
         "net_bps_at_fee": FEES
             .map(|fee| json!({ "fee_bps": fee, "mean_net_bps": figures.total.mean_net_bps_at(fee) })),
+        "net_bps_at_slippage": SLIPPAGES.map(|slippage| {
+            let mean = figures.total.mean_net_bps_with(nearest(config.terms.fee.value()), slippage);
+            json!({ "slippage_bps": slippage, "mean_net_bps": mean })
+        }),
         "verdict": verdict,
     });
     if let (Value::Object(all), Value::Object(more)) = (&mut json, more) {
         all.extend(more);
     }
     json
+}
+
+/// **Units**: the half-life is in candles; of every `step` candles one was looked at.
+fn health_json(health: &Health, step: usize) -> Value {
+    let test = |test: Option<UnitRoot>| {
+        test.map(|it| {
+            json!({
+                "statistic": it.statistic,
+                "p_value": it.p_value,
+                "critical_values": [
+                    it.critical.one_percent,
+                    it.critical.five_percent,
+                    it.critical.ten_percent,
+                ],
+            })
+        })
+    };
+    json!({
+        "candles": health.candles,
+        "of_every": step,
+        "correlation": health.correlation,
+        "hedge_ratio": health.hedge.map(|it| it.ratio),
+        "engle_granger": test(health.cointegration),
+        "adf": test(health.stationarity),
+        "half_life": health.half_life.map(|it| in_candles(it, step)),
+        "hurst": health.hurst,
+    })
+}
+
+#[expect(clippy::float_arithmetic, reason = "a statistic, not money")]
+fn in_candles(steps: f64, step: usize) -> f64 {
+    steps * count(step)
 }
 
 fn to_text(
@@ -321,6 +367,11 @@ fn to_text(
     }
     let at = FEES.map(|fee| format!("{fee}: {}", or_none(total.mean_net_bps_at(fee), "")));
     line("bp at a fee of", at.join(", "));
+    let fee = nearest(config.terms.fee.value());
+    let at = SLIPPAGES
+        .map(|slippage| (slippage, or_none(total.mean_net_bps_with(fee, slippage), "")))
+        .map(|(slippage, mean)| format!("{slippage}: {mean}"));
+    line("at a slippage of", at.join(", "));
     text
 }
 
@@ -436,3 +487,5 @@ const LINE: usize = 96;
 
 /// Fees a side for which it is said what a round trip would have left. **Units**: basis points.
 const FEES: [f64; 7] = [0.0, 1.0, 2.0, 5.0, 7.5, 10.0, 20.0];
+/// Slippages a side, for the same. **Units**: basis points.
+const SLIPPAGES: [f64; 6] = [0.0, 1.0, 2.0, 5.0, 10.0, 20.0];

@@ -3,6 +3,8 @@
 #![expect(clippy::float_arithmetic, reason = "percentages of statistics, for people")]
 
 use super::figures::Figures;
+use super::health::Health;
+use super::sums::count;
 use crate::trading::market::{Leg, Pair};
 use crate::trading::money::BasisPoints;
 
@@ -82,6 +84,32 @@ fn doing_nothing(figures: &Figures, pair: &Pair) -> String {
         made(figures.buy_and_hold[0]),
         made(figures.buy_and_hold[1]),
         made(figures.half_and_half())
+    )
+}
+
+/// How a pair behaved, in a line. Of every `step` candles one was looked at.
+#[must_use]
+pub fn health_words(health: &Health, step: usize) -> String {
+    let or_none =
+        |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |it| format!("{it:.2}"));
+    let returns = match health.stationarity {
+        None => "whether their ratio comes back can't be told".to_owned(),
+        Some(it) if it.p_value < 0.05 => {
+            format!("their ratio came back to its mean (ADF p = {:.3})", it.p_value)
+        }
+        Some(it) => {
+            format!("their ratio can't be told from a random walk (ADF p = {:.3})", it.p_value)
+        }
+    };
+    let half_life = health.half_life.map_or_else(String::new, |it| {
+        let candles = it * count(step);
+        format!(", half of a deviation was gone after {candles:.0} candles")
+    });
+    format!(
+        "correlation {}, hedge ratio {}; {returns}{half_life}; Hurst exponent {}",
+        or_none(health.correlation),
+        or_none(health.hedge.map(|it| it.ratio)),
+        or_none(health.hurst)
     )
 }
 

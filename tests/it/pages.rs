@@ -59,6 +59,13 @@ fn a_page_of_a_backtest_says_what_its_figures_say() {
     };
     let end = json["return"].as_f64().expect("a number") * 100.0;
     assert!(low - 1e-3 <= end && end <= high + 1e-3, "{low} {end} {high}");
+    // The health of the pair, on the page and in the figures.
+    let p_value = json["health"]["adf"]["p_value"].as_f64().expect("a number");
+    assert!(html.contains(&format!("<td>p = {p_value:.3}</td>")), "{p_value}");
+    assert_eq!(
+        (&json["health"]["of_every"], &json["health"]["candles"]),
+        (&json!(1), &json["candles"])
+    );
     let notes = charts[1]["notes"].as_array().expect("notes");
     let round_trips = json["round_trips"].as_u64().expect("a count");
     assert_eq!(notes.len() as u64, json["entries"].as_u64().expect("a count") + round_trips);

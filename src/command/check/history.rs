@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use crate::command::backtest::stopped;
 use crate::config::Config;
-use crate::history::health::{Health, health};
+use crate::history::health::health;
+use crate::history::verdict::health_words;
 use crate::history::worth::worth;
 use crate::preflight::Finding;
 use crate::trading::candle::{Candle, Legs};
@@ -61,31 +62,9 @@ pub(super) fn look(config: &Config, rows: &[[Candle; 2]]) -> Vec<Finding> {
         sound.map(|row| nearest(row[leg.index()].close)).collect()
     });
     let [numerator, denominator] = &closes;
-    let said = health(numerator, denominator).map_or_else(|| "too few candles".to_owned(), words);
+    let said = health(numerator, denominator)
+        .map_or_else(|| "too few candles".to_owned(), |it| health_words(&it, 1));
     vec![strategy, Finding::ok(PAIR, said)]
-}
-
-fn words(health: Health) -> String {
-    let or_none =
-        |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |it| format!("{it:.2}"));
-    let returns = match health.stationarity {
-        None => "whether their ratio comes back can't be told".to_owned(),
-        Some(it) if it.p_value < 0.05 => {
-            format!("their ratio came back to its mean (ADF p = {:.3})", it.p_value)
-        }
-        Some(it) => {
-            format!("their ratio can't be told from a random walk (ADF p = {:.3})", it.p_value)
-        }
-    };
-    let half_life = health.half_life.map_or_else(String::new, |it| {
-        format!(", half of a deviation was gone after {it:.0} candles")
-    });
-    format!(
-        "correlation {}, hedge ratio {}; {returns}{half_life}; Hurst exponent {}",
-        or_none(health.correlation),
-        or_none(health.hedge.map(|it| it.ratio)),
-        or_none(health.hurst)
-    )
 }
 
 const PAIR: &str = "pair";
