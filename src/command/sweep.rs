@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use rust_decimal::Decimal;
@@ -17,12 +17,11 @@ use crate::exchange::replay::too_short;
 use crate::failure::Failure;
 use crate::history::engine::Stopped;
 use crate::history::overfit;
-use crate::history::sweep::{self, Cell, Forward, Outcome, Range};
+use crate::history::sweep::{self, Cell, Forward, Ground, Outcome, Range, Window};
 use crate::page::Page;
 use crate::page::sweep::Grid;
 use crate::trading::candle::Candle;
 use crate::trading::money::{Overflow, Profit};
-use crate::trading::strategy::Reading;
 
 /// The grid, and how it is gone through.
 #[derive(Debug, Clone)]
@@ -55,7 +54,12 @@ pub fn sweep(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure> {
     }
     let cells = cells(config, wanted, rows.len())?;
     let ends = sweep::ends(rows.len(), wanted.folds);
-    let outcomes = outcomes(config, &rows, &cells, &ends, wanted.jobs)?;
+    let ground = ground(config, &rows, ends.clone());
+    let jobs = wanted.jobs.or_else(|| thread::available_parallelism().ok().map(usize::from));
+    let progress = Progress::of(cells.len(), "cells");
+    let outcomes = outcomes(&ground, &cells, jobs.unwrap_or(1), |done| progress.show(done));
+    progress.clear();
+    let outcomes = outcomes.map_err(stopped)?;
     let walk = walk_forward(config, &rows, &outcomes, &ends)?;
     let judged = Judged::of(&outcomes, &walk, wanted.folds, config);
     let mut answer = Answer {
@@ -114,53 +118,80 @@ fn cells(config: &Config, wanted: &Wanted<'_>, rows: usize) -> Result<Vec<Cell>,
     Ok(cells)
 }
 
-/// All cells, by as many threads as there are jobs; the order is that of the cells.
-fn outcomes(
-    config: &Config,
-    rows: &[[Candle; 2]],
+fn ground<'a>(config: &'a Config, rows: &'a [[Candle; 2]], ends: Vec<usize>) -> Ground<'a> {
+    Ground::new(rows, &config.rules, &config.terms, config.opening_balance, ends)
+}
+
+/// The outcomes of all cells, by as many threads as there are `jobs`; the order is that of the cells.
+/// `tell` is told how many there are so far.
+///
+/// **Shape**: the cells of a window stand together.
+/// **Errors**: as [`Stopped`].
+pub fn outcomes(
+    ground: &Ground<'_>,
     cells: &[Cell],
-    ends: &[usize],
-    jobs: Option<usize>,
-) -> Result<Vec<Outcome>, Failure> {
-    let jobs = jobs.or_else(|| thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
+    jobs: usize,
+    tell: impl Fn(usize) + Sync,
+) -> Result<Vec<Outcome>, Stopped> {
+    let mut first = 0;
+    let windows = cells.chunk_by(|one, other| one.window == other.window).map(|cells| {
+        let begin = first;
+        first += cells.len();
+        Shared { first: begin, cells, next: AtomicUsize::new(0), window: Mutex::new(None) }
+    });
+    let windows: Vec<Shared<'_>> = windows.collect();
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(cells.len())));
-    let progress = Progress::of(cells.len(), "cells");
+    let finish = |shared: &Shared<'_>| {
+        shared.finish(ground, |number, outcome| {
+            let mut done = done.lock().expect(UNPOISONED);
+            done.push((number, outcome));
+            tell(done.len());
+        });
+    };
     thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
-                let mut known: Option<(usize, Vec<Option<Reading>>)> = None;
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(cell) = cells.get(number) else { break };
-                    let readings = match &mut known {
-                        Some((window, readings)) if *window == cell.window => readings,
-                        known => {
-                            let readings =
-                                sweep::readings(rows, config.rules.interval, cell.window);
-                            &mut known.insert((cell.window, readings)).1
-                        }
-                    };
-                    let outcome = sweep::run(
-                        rows,
-                        readings,
-                        *cell,
-                        &config.rules,
-                        &config.terms,
-                        config.opening_balance,
-                        ends,
-                    );
-                    let mut done = done.lock().expect("no thread panics while it holds it");
-                    done.push((number, outcome));
-                    progress.show(done.len());
+                while let Some(window) = windows.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    finish(window);
                 }
+                // Who finds no window that is not begun yet helps the others.
+                windows.iter().for_each(finish);
             });
         }
     });
-    progress.clear();
-    let mut done = done.into_inner().expect("no thread panics while it holds it");
+    let mut done = done.into_inner().expect(UNPOISONED);
     done.sort_by_key(|(number, _)| *number);
-    let outcomes: Result<Vec<Outcome>, Stopped> = done.into_iter().map(|(_, it)| it).collect();
-    outcomes.map_err(stopped)
+    done.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+/// The cells of a window, which several threads may go through.
+struct Shared<'a> {
+    /// The number of the first one.
+    first: usize,
+    cells: &'a [Cell],
+    /// Which of them is the next.
+    next: AtomicUsize,
+    /// What they have in common, as long as there is a next one.
+    window: Mutex<Option<Arc<Window>>>,
+}
+
+impl Shared<'_> {
+    /// Does what nobody else has begun.
+    fn finish(&self, ground: &Ground<'_>, done: impl Fn(usize, Result<Outcome, Stopped>)) {
+        let window = {
+            let mut window = self.window.lock().expect(UNPOISONED);
+            if self.next.load(Ordering::Relaxed) >= self.cells.len() {
+                return;
+            }
+            Arc::clone(window.get_or_insert_with(|| Arc::new(ground.window(self.cells))))
+        };
+        loop {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(cell) = self.cells.get(number) else { break };
+            done(self.first + number, ground.backtest(&window, *cell));
+        }
+        *self.window.lock().expect(UNPOISONED) = None;
+    }
 }
 
 fn walk_forward<'a>(
@@ -175,17 +206,9 @@ fn walk_forward<'a>(
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { continue };
         let best = sweep::best(outcomes, fold).expect("there is a cell");
         let chosen = &outcomes[best];
-        let readings = sweep::readings(rows, config.rules.interval, chosen.cell.window);
-        let after = sweep::run(
-            rows,
-            &readings,
-            chosen.cell,
-            &config.rules,
-            &config.terms,
-            config.opening_balance,
-            &[],
-        );
-        let after = after.map_err(stopped)?;
+        let ground = ground(config, rows, Vec::new());
+        let after =
+            ground.backtest(&ground.window(&[chosen.cell]), chosen.cell).map_err(stopped)?;
         let out_of_sample = Profit::new(after.figures.total.net);
         walk.push(Forward {
             from: first[0].open_time,
@@ -395,6 +418,8 @@ fn to_text(
     }
     text
 }
+
+const UNPOISONED: &str = "no thread panics while it holds it";
 
 /// Rows of cells that a person is shown.
 const SHOWN: usize = 12;

@@ -47,7 +47,6 @@ pub struct Moment<'a> {
 /// What the window of each candle says, of eight windows at once.
 #[derive(Debug)]
 pub struct Windows {
-    interval: Interval,
     window: usize,
     /// Rows whose windows were not read yet.
     rows: Vec<[Candle; 2]>,
@@ -55,9 +54,36 @@ pub struct Windows {
     is_full: Vec<bool>,
     /// Their spreads, after those that the first one's window needs.
     spreads: Vec<f64>,
-    /// How many rows up to the newest are sound and follow each other without a gap.
-    sound: usize,
+    chain: Chain,
+}
+
+/// Counts rows that can be traded on and follow each other.
+#[derive(Debug)]
+pub(super) struct Chain {
+    interval: Interval,
     newest: Option<Timestamp>,
+    length: usize,
+}
+
+impl Chain {
+    pub(super) fn new(interval: Interval) -> Self {
+        Self { interval, newest: None, length: 0 }
+    }
+
+    /// How many rows up to this next one are sound and follow each other without a gap.
+    pub(super) fn next(&mut self, row: &[Candle; 2]) -> usize {
+        let at = row[0].open_time;
+        let interval = self.interval;
+        let follows = self.newest.is_none_or(|newest| at.millis_since(newest) == interval.millis());
+        let is_sound = row.iter().all(Candle::is_sound) && interval.is_on_grid(at);
+        self.length = match (is_sound, follows) {
+            (true, true) => self.length + 1,
+            (true, false) => 1,
+            (false, _) => 0,
+        };
+        self.newest = Some(at);
+        self.length
+    }
 }
 
 impl Windows {
@@ -65,30 +91,18 @@ impl Windows {
     #[must_use]
     pub fn new(interval: Interval, window: usize) -> Self {
         Self {
-            interval,
             window,
             rows: Vec::with_capacity(BLOCK),
             is_full: Vec::with_capacity(BLOCK),
             spreads: Vec::with_capacity(BLOCK + window),
-            sound: 0,
-            newest: None,
+            chain: Chain::new(interval),
         }
     }
 
     /// One more row. Whether it is time to [`Windows::read`].
     pub fn push(&mut self, row: [Candle; 2]) -> bool {
+        self.is_full.push(self.chain.next(&row) >= self.window);
         let [numerator, denominator] = &row;
-        let at = numerator.open_time;
-        let interval = self.interval;
-        let follows = self.newest.is_none_or(|newest| at.millis_since(newest) == interval.millis());
-        let is_sound = row.iter().all(Candle::is_sound) && interval.is_on_grid(at);
-        self.sound = match (is_sound, follows) {
-            (true, true) => self.sound + 1,
-            (true, false) => 1,
-            (false, _) => 0,
-        };
-        self.newest = Some(at);
-        self.is_full.push(self.sound >= self.window);
         self.spreads.push(strategy::spread(numerator.close, denominator.close));
         self.rows.push(row);
         self.rows.len() == BLOCK

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 
+use super::course::Course;
+pub use super::course::Drawdown;
 use super::engine::Moment;
 use super::sums::{bps, centred, count, dot, mean};
 use super::trip::{Trip, Trips};
@@ -16,7 +18,7 @@ use crate::trading::book::{Book, Position};
 use crate::trading::candle::Candle;
 use crate::trading::machine::Rules;
 use crate::trading::market::{Leg, Side};
-use crate::trading::money::{Amount, Overflow, Price, Profit};
+use crate::trading::money::{Amount, Overflow, Price, Profit, Quantity};
 use crate::trading::order::Terms;
 use crate::trading::strategy::nearest;
 use crate::trading::time::{Interval, Timestamp};
@@ -24,26 +26,25 @@ use crate::trading::time::{Interval, Timestamp};
 /// What is counted while a history goes by.
 #[derive(Debug, Clone)]
 pub struct Tally {
-    interval: Interval,
-    opening: Amount,
-    fee: f64,
-    slippage: f64,
-    trips: Trips,
-    equity: Equity,
-    candles: usize,
-    held: usize,
-    first: Option<[Candle; 2]>,
-    last: Option<[Candle; 2]>,
-    entries: usize,
-    refused: usize,
-    total: Sums,
-    by_leg: [Sums; 2],
-    by_year: BTreeMap<i16, Sums>,
-    returns: Vec<f64>,
+    pub(super) interval: Interval,
+    pub(super) opening: Amount,
+    pub(super) fee: f64,
+    pub(super) slippage: f64,
+    pub(super) trips: Trips,
+    pub(super) equity: Equity,
+    pub(super) candles: usize,
+    pub(super) held: usize,
+    pub(super) first: Option<[Candle; 2]>,
+    pub(super) last: Option<[Candle; 2]>,
+    pub(super) entries: usize,
+    pub(super) refused: usize,
+    /// By the year in which they ended, and the leg.
+    pub(super) sums: BTreeMap<i16, [Sums; 2]>,
+    pub(super) returns: Vec<f64>,
 }
 
 /// Sums over round trips.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Sums {
     /// How many.
     pub round_trips: usize,
@@ -57,9 +58,9 @@ pub struct Sums {
     pub slippage: Decimal,
     /// What was left.
     pub net: Decimal,
-    close_ratios: f64,
-    fill_ratios: f64,
-    net_returns: f64,
+    pub(super) close_ratios: f64,
+    pub(super) fill_ratios: f64,
+    pub(super) net_returns: f64,
 }
 
 impl Sums {
@@ -116,26 +117,37 @@ impl Sums {
     }
 }
 
-/// The equity of every candle, as far as it is needed: its returns, its peak, its deepest fall.
+impl<'a> std::iter::Sum<&'a Self> for Sums {
+    fn sum<I: Iterator<Item = &'a Self>>(parts: I) -> Self {
+        let mut all = Self::default();
+        for part in parts {
+            all.round_trips += part.round_trips;
+            all.wins += part.wins;
+            all.gross += part.gross;
+            all.fees += part.fees;
+            all.slippage += part.slippage;
+            all.net += part.net;
+            all.close_ratios += part.close_ratios;
+            all.fill_ratios += part.fill_ratios;
+            all.net_returns += part.net_returns;
+        }
+        all
+    }
+}
+
+/// The equity, marked at every close.
 #[derive(Debug, Clone)]
-struct Equity {
-    fee: f64,
+pub(super) struct Equity {
+    pub(super) fee: f64,
     /// What is held in the quote asset, and which leg's coins beside it.
-    cash: f64,
-    coins: Option<(Leg, f64)>,
-    newest: f64,
-    returns: f64,
-    squares: f64,
-    count: usize,
-    peak: (f64, Option<Timestamp>),
-    worst: Drawdown,
-    /// Below it the fall is a new deepest one.
-    floor: f64,
-    months: Vec<Month>,
-    next_month: Timestamp,
+    pub(super) cash: f64,
+    pub(super) coins: Option<(Leg, f64)>,
+    pub(super) course: Course,
+    pub(super) months: Vec<Month>,
+    pub(super) next_month: Timestamp,
     /// The equity with which each UTC day ended, if that is wanted, and the newest day.
-    days: Option<Vec<f64>>,
-    day: Option<Timestamp>,
+    pub(super) days: Option<Vec<f64>>,
+    pub(super) day: Option<Timestamp>,
 }
 
 /// A month of the table.
@@ -157,17 +169,6 @@ impl Month {
     }
 }
 
-/// The deepest fall of the equity.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Drawdown {
-    /// As a fraction of the peak before it.
-    pub depth: f64,
-    /// The candle of that peak, and of the lowest equity after it; `None` for how it began.
-    pub peak: Option<Timestamp>,
-    /// The candle of the lowest equity.
-    pub trough: Option<Timestamp>,
-}
-
 impl Equity {
     fn new(opening: Amount, fee: f64) -> Self {
         let opening = nearest(opening.value());
@@ -175,13 +176,7 @@ impl Equity {
             fee,
             cash: opening,
             coins: None,
-            newest: opening,
-            returns: 0.0,
-            squares: 0.0,
-            count: 0,
-            peak: (opening, None),
-            worst: Drawdown::default(),
-            floor: opening,
+            course: Course::new(opening),
             months: Vec::new(),
             next_month: Timestamp::EPOCH,
             days: None,
@@ -198,7 +193,7 @@ impl Equity {
         });
     }
 
-    fn mark(&mut self, row: &[Candle; 2]) {
+    fn mark(&mut self, row: &[Candle; 2], is_traded: bool) {
         let at = row[0].open_time;
         if at >= self.next_month {
             self.begin_month(at);
@@ -206,27 +201,12 @@ impl Equity {
         let equity = match self.coins {
             None => self.cash,
             // A price that can't be traded on is none to be marked at.
-            Some((leg, _)) if row[leg.index()].close <= Decimal::ZERO => self.newest,
+            Some((leg, _)) if row[leg.index()].close <= Decimal::ZERO => self.course.newest(),
             Some((leg, coins)) => {
-                self.cash + coins * nearest(row[leg.index()].close) * (1.0 - self.fee)
+                worth(self.cash, coins, nearest(row[leg.index()].close), self.fee)
             }
         };
-        self.count += 1;
-        #[expect(clippy::float_cmp, reason = "flat candles have the very same equity")]
-        if equity != self.newest {
-            let change = equity / self.newest - 1.0;
-            self.returns += change;
-            self.squares += change * change;
-            self.newest = equity;
-        }
-        if equity > self.peak.0 {
-            self.peak = (equity, Some(at));
-            self.floor = equity * (1.0 - self.worst.depth);
-        } else if equity < self.floor {
-            let depth = 1.0 - equity / self.peak.0;
-            self.worst = Drawdown { depth, peak: self.peak.1, trough: Some(at) };
-            self.floor = equity;
-        }
+        self.course.mark(equity, at, is_traded);
         if let Some(month) = self.months.last_mut() {
             month.equity.1 = equity;
         }
@@ -243,17 +223,14 @@ impl Equity {
     fn begin_month(&mut self, at: Timestamp) {
         let (year, month, next) = at.month();
         self.next_month = next;
-        self.months.push(Month { year, month, equity: (self.newest, self.newest) });
+        let newest = self.course.newest();
+        self.months.push(Month { year, month, equity: (newest, newest) });
     }
+}
 
-    /// Mean of the returns from candle to candle / their sample deviation, annualised.
-    fn sharpe(&self, interval: Interval) -> Option<f64> {
-        let count = count(self.count.saturating_sub(1));
-        let mean = self.returns / count;
-        let variance = (self.squares - self.returns * mean) / (count - 1.0);
-        let ratio = mean / variance.sqrt() * f64::from(interval.per_year()).sqrt();
-        ratio.is_finite().then_some(ratio)
-    }
+/// The equity of so much cash, and coins that are sold at this close.
+pub(super) fn worth(cash: f64, coins: f64, close: f64, fee: f64) -> f64 {
+    cash + coins * close * (1.0 - fee)
 }
 
 impl Tally {
@@ -275,9 +252,7 @@ impl Tally {
             last: None,
             entries: 0,
             refused: 0,
-            total: Sums::default(),
-            by_leg: [Sums::default(), Sums::default()],
-            by_year: BTreeMap::new(),
+            sums: BTreeMap::new(),
             returns: Vec::new(),
         }
     }
@@ -301,7 +276,7 @@ impl Tally {
     /// The equity after the newest candle, in the quote asset.
     #[must_use]
     pub fn equity(&self) -> f64 {
-        self.equity.newest
+        self.equity.course.newest()
     }
 
     /// One more candle; the round trip that ended on it, if one did.
@@ -323,12 +298,11 @@ impl Tally {
             }
         };
         if let Some(trip) = &trip {
-            self.total.add(trip);
-            self.by_leg[trip.leg.index()].add(trip);
-            self.by_year.entry(trip.exit_candle.month().0).or_default().add(trip);
+            let year = self.sums.entry(trip.exit_candle.month().0).or_default();
+            year[trip.leg.index()].add(trip);
             self.returns.push(trip.net_return);
         }
-        self.equity.mark(moment.row);
+        self.equity.mark(moment.row, moment.step.is_some());
         trip
     }
 
@@ -336,32 +310,48 @@ impl Tally {
     ///
     /// **Errors**: numbers beyond exact computation.
     pub fn figures(self, book: &Book, terms: &Terms) -> Result<Figures, Overflow> {
+        let held = match book.position.holding() {
+            Some(holding) => Some((holding.leg, book.available()?)),
+            None => None,
+        };
+        self.figures_of(book.cash.unwrap_or_default(), held, terms)
+    }
+
+    /// The figures, with the cash and the coins that the history ended with.
+    pub(super) fn figures_of(
+        self,
+        cash: Amount,
+        held: Option<(Leg, Quantity)>,
+        terms: &Terms,
+    ) -> Result<Figures, Overflow> {
         let first = self.first.expect("a history has a candle");
         let last = self.last.expect("a history has a candle");
         let span = self.interval.candles_between(first[0].open_time, last[0].open_time) + 1;
-        let final_equity = liquidated(book, &last, terms)?;
+        let final_equity = liquidated(cash, held, &last, terms)?;
         let held_to_the_end = |leg: Leg| {
             let price = |row: &[Candle; 2]| nearest(row[leg.index()].close);
             let kept = (1.0 - self.fee) * (1.0 - self.fee);
             price(&last) * (1.0 - self.slippage) / (price(&first) * (1.0 + self.slippage)) * kept
                 - 1.0
         };
+        let leg = |leg: Leg| self.sums.values().map(|year| &year[leg.index()]).sum();
+        let by_leg: [Sums; 2] = Leg::BOTH.map(leg);
         Ok(Figures {
             candles: self.candles,
             missing: usize::try_from(span).unwrap_or(0).saturating_sub(self.candles),
             span: (first[0].open_time, last[0].open_time),
             opening: self.opening,
             final_equity,
-            drawdown: self.equity.worst,
+            drawdown: self.equity.course.worst(),
             exposure: count(self.held) / count(self.candles),
-            sharpe: self.equity.sharpe(self.interval),
+            sharpe: self.equity.course.sharpe(self.interval),
             t_stat: t_stat(&self.returns),
             buy_and_hold: Leg::BOTH.map(held_to_the_end),
             entries: self.entries,
             refused: self.refused,
-            total: self.total,
-            by_leg: self.by_leg,
-            by_year: self.by_year,
+            total: by_leg.iter().sum(),
+            by_leg,
+            by_year: self.sums.iter().map(|(year, legs)| (*year, legs.iter().sum())).collect(),
             months: self.equity.months,
             returns: self.returns,
         })
@@ -369,7 +359,7 @@ impl Tally {
 }
 
 /// What a history was worth.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Figures {
     /// Rows that both legs share.
     pub candles: usize,
@@ -427,11 +417,15 @@ impl Figures {
 /// What selling everything at this row's closes would leave.
 ///
 /// **Rounding**: as a sale is rounded, against us.
-fn liquidated(book: &Book, row: &[Candle; 2], terms: &Terms) -> Result<Amount, Overflow> {
-    let cash = book.cash.unwrap_or_default();
-    let Some(holding) = book.position.holding() else { return Ok(cash) };
-    let Some(price) = Price::new(row[holding.leg.index()].close) else { return Ok(cash) };
-    let worth = Amount::proceeds_down(book.available()?, price)?;
+fn liquidated(
+    cash: Amount,
+    held: Option<(Leg, Quantity)>,
+    row: &[Candle; 2],
+    terms: &Terms,
+) -> Result<Amount, Overflow> {
+    let Some((leg, quantity)) = held else { return Ok(cash) };
+    let Some(price) = Price::new(row[leg.index()].close) else { return Ok(cash) };
+    let worth = Amount::proceeds_down(quantity, price)?;
     let fee = worth.fee_up(terms.fee)?;
     cash.plus(worth.minus(fee).unwrap_or_default())
 }

@@ -1,12 +1,14 @@
 //! History: the same step over recorded candles, and what it was worth.
 
 pub mod bootstrap;
+mod course;
 pub mod curve;
 pub mod engine;
 pub mod figures;
 pub mod health;
 pub mod normal;
 pub mod overfit;
+mod quick;
 pub mod sums;
 pub mod sweep;
 pub mod trip;

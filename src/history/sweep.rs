@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 
 use super::engine::{Fold, Stopped, Windows};
 use super::figures::{Figures, Tally};
+use super::quick::{self, Columns, Desk, Entries, Exits};
 use super::sums::count;
 use crate::trading::book::Book;
 use crate::trading::candle::Candle;
@@ -15,7 +16,7 @@ use crate::trading::machine::Rules;
 use crate::trading::money::{Amount, Profit};
 use crate::trading::order::Terms;
 use crate::trading::strategy::{Reading, Thresholds, nearest};
-use crate::trading::time::{Interval, Timestamp};
+use crate::trading::time::Timestamp;
 
 /// Values of one parameter, as a person writes them: `20`, `10..50:10`, `1.5..3:0.25`.
 ///
@@ -105,26 +106,8 @@ impl Cell {
     }
 }
 
-/// What a window says at each row of a history.
-#[must_use]
-pub fn readings(rows: &[[Candle; 2]], interval: Interval, window: usize) -> Vec<Option<Reading>> {
-    let mut windows = Windows::new(interval, window);
-    let mut readings = Vec::with_capacity(rows.len());
-    let mut take = |_: &[Candle; 2], reading| -> Result<(), std::convert::Infallible> {
-        readings.push(reading);
-        Ok(())
-    };
-    for row in rows {
-        if windows.push(*row) {
-            let Ok(()) = windows.read(&mut take);
-        }
-    }
-    let Ok(()) = windows.read(&mut take);
-    readings
-}
-
 /// What came of a cell.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// The cell.
     pub cell: Cell,
@@ -151,38 +134,142 @@ pub struct Forward<'a> {
     pub out_of_sample: Profit,
 }
 
-/// The backtest of a cell over rows whose readings are known. `ends` are the numbers of the rows
-/// with which folds end, rising.
-///
-/// **Errors**: as [`Stopped`].
-pub fn run(
-    rows: &[[Candle; 2]],
-    readings: &[Option<Reading>],
-    cell: Cell,
-    rules: &Rules,
-    terms: &Terms,
+/// A history, and what the backtests of all cells over it have in common.
+#[derive(Debug)]
+pub struct Ground<'a> {
+    rows: &'a [[Candle; 2]],
+    rules: &'a Rules,
+    terms: &'a Terms,
     opening: Amount,
-    ends: &[usize],
-) -> Result<Outcome, Stopped> {
-    let rules = cell.rules(rules);
-    let mut tally = Tally::new(&rules, terms, opening).by_day();
-    let mut fold = Fold::new(Book::open(opening), &rules, terms);
-    let mut realized = Vec::with_capacity(ends.len());
-    let mut number = 0;
-    for (row, reading) in rows.iter().zip(readings) {
-        fold.next(row, *reading, &mut |moment| {
-            tally.add(&moment);
-            number += 1;
-            // A history of fewer rows than folds has some that end where they begin.
-            while ends.get(realized.len()).is_some_and(|end| *end <= number) {
-                realized.push(moment.book.realized);
-            }
-        })?;
+    ends: Vec<usize>,
+    /// Where thresholds alone decide.
+    quick: Option<(Columns, Desk)>,
+}
+
+/// What the backtests of some cells of one window have in common.
+#[derive(Debug)]
+pub struct Window {
+    /// What it says at each row, where that is wanted.
+    readings: Vec<Option<Reading>>,
+    entries: Vec<Entries>,
+    exits: Vec<Exits>,
+}
+
+impl<'a> Ground<'a> {
+    /// `ends` are the numbers of the rows with which folds end, rising. A cell's own rules take the
+    /// place of those in `rules`.
+    #[must_use]
+    pub fn new(
+        rows: &'a [[Candle; 2]],
+        rules: &'a Rules,
+        terms: &'a Terms,
+        opening: Amount,
+        ends: Vec<usize>,
+    ) -> Self {
+        let desk = Desk::new(rules, terms, opening);
+        let quick = desk.map(|desk| (Columns::of(rows, rules.interval), desk));
+        Self { rows, rules, terms, opening, ends, quick }
     }
-    let book = fold.finish();
-    let days = tally.days();
-    let figures = tally.figures(&book, terms)?;
-    Ok(Outcome { cell, figures, realized, days })
+
+    /// What these cells have in common, which are of one window.
+    #[must_use]
+    pub fn window(&self, cells: &[Cell]) -> Window {
+        let mut window = Window { readings: Vec::new(), entries: Vec::new(), exits: Vec::new() };
+        let Some(Cell { window: length, .. }) = cells.first() else { return window };
+        let Some((columns, _)) = &self.quick else {
+            window.readings = self.readings(*length);
+            return window;
+        };
+        for cell in cells {
+            if window.entries(cell).is_none() {
+                window.entries.push(Entries::new(cell.entry, cell.edge_bps));
+            }
+            if window.exits(cell).is_none() {
+                window.exits.push(Exits::new(cell.exit));
+            }
+        }
+        columns.read(*length, |block| {
+            window.entries.iter_mut().for_each(|entries| entries.push(block));
+            window.exits.iter_mut().for_each(|exits| exits.push(block));
+        });
+        window
+    }
+
+    /// The backtest of one of the window's cells.
+    ///
+    /// **Errors**: as [`Stopped`].
+    pub fn backtest(&self, window: &Window, cell: Cell) -> Result<Outcome, Stopped> {
+        match (self.quickly(window, cell), &window.readings[..]) {
+            (Some(outcome), _) => Ok(outcome),
+            (None, []) => self.plainly(&self.readings(cell.window), cell),
+            (None, readings) => self.plainly(readings, cell),
+        }
+    }
+
+    /// The same by events alone; `None` where that is not possible.
+    #[must_use]
+    pub fn quickly(&self, window: &Window, cell: Cell) -> Option<Outcome> {
+        let (columns, desk) = self.quick.as_ref()?;
+        let events = (window.entries(&cell)?, window.exits(&cell)?);
+        let Self { rows, rules, terms, opening, ends, .. } = self;
+        let common = (*rules, *terms, *opening);
+        let (figures, realized, days) = quick::backtest(rows, columns, events, desk, common, ends)?;
+        Some(Outcome { cell, figures, realized, days })
+    }
+
+    /// The same, candle by candle, with what the cell's window says at each row: what the quick way
+    /// is compared with.
+    ///
+    /// **Errors**: as [`Stopped`].
+    pub fn plainly(&self, readings: &[Option<Reading>], cell: Cell) -> Result<Outcome, Stopped> {
+        let rules = cell.rules(self.rules);
+        let mut tally = Tally::new(&rules, self.terms, self.opening).by_day();
+        let mut fold = Fold::new(Book::open(self.opening), &rules, self.terms);
+        let mut realized = Vec::with_capacity(self.ends.len());
+        let mut number = 0;
+        for (row, reading) in self.rows.iter().zip(readings) {
+            fold.next(row, *reading, &mut |moment| {
+                tally.add(&moment);
+                number += 1;
+                // A history of fewer rows than folds has some that end where they begin.
+                while self.ends.get(realized.len()).is_some_and(|end| *end <= number) {
+                    realized.push(moment.book.realized);
+                }
+            })?;
+        }
+        let book = fold.finish();
+        let days = tally.days();
+        let figures = tally.figures(&book, self.terms)?;
+        Ok(Outcome { cell, figures, realized, days })
+    }
+
+    /// What a window of so many candles says at each row.
+    #[must_use]
+    pub fn readings(&self, window: usize) -> Vec<Option<Reading>> {
+        let mut windows = Windows::new(self.rules.interval, window);
+        let mut readings = Vec::with_capacity(self.rows.len());
+        let mut take = |_: &[Candle; 2], reading| -> Result<(), std::convert::Infallible> {
+            readings.push(reading);
+            Ok(())
+        };
+        for row in self.rows {
+            if windows.push(*row) {
+                let Ok(()) = windows.read(&mut take);
+            }
+        }
+        let Ok(()) = windows.read(&mut take);
+        readings
+    }
+}
+
+impl Window {
+    fn entries(&self, cell: &Cell) -> Option<&Entries> {
+        self.entries.iter().find(|it| it.are(cell.entry, cell.edge_bps))
+    }
+
+    fn exits(&self, cell: &Cell) -> Option<&Exits> {
+        self.exits.iter().find(|it| it.are(cell.exit))
+    }
 }
 
 /// The rows with which `folds` parts of a history end that are as long as each other, to one row.

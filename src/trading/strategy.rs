@@ -123,7 +123,7 @@ impl Reading {
     /// Distance of the spread from its mean, in basis points of the mean.
     #[must_use]
     pub fn edge_bps(&self) -> f64 {
-        (self.spread - self.mean).abs() / self.mean * 10_000.0
+        edge_bps(self.spread, self.mean)
     }
 }
 
@@ -191,12 +191,38 @@ pub fn reading(spreads: &[f64]) -> Reading {
 /// **Shape**: `spreads` holds the windows' candles, oldest first: `LANES - 1` more than a window.
 #[must_use]
 pub fn neighbours<const LANES: usize>(spreads: &[f64]) -> [Reading; LANES] {
+    let Lanes::<LANES> { mean, std, z } = lanes(spreads);
+    let newest = spreads.get(spreads.len() - LANES..).unwrap_or_default();
+    std::array::from_fn(|lane| Reading {
+        spread: newest[lane],
+        mean: mean[lane],
+        std: std[lane],
+        z: ZScore::new(z[lane]),
+    })
+}
+
+/// What several windows say, one number of all of them after the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Lanes<const LANES: usize> {
+    /// As [`Reading::mean`].
+    pub mean: [f64; LANES],
+    /// As [`Reading::std`].
+    pub std: [f64; LANES],
+    /// As [`Reading::z`]; not a finite number where there is none.
+    pub z: [f64; LANES],
+}
+
+/// The same as [`neighbours`], number by number.
+#[must_use]
+pub fn lanes<const LANES: usize>(spreads: &[f64]) -> Lanes<LANES> {
     let length = spreads.len() - (LANES - 1);
     let count = count(length);
     let mut mean = [0.0; LANES];
+    // The same candle of each window.
     for candle in spreads.windows(LANES) {
-        for (sum, spread) in mean.iter_mut().zip(candle) {
-            *sum += spread;
+        let Some(candle) = candle.first_chunk::<LANES>() else { continue };
+        for lane in 0..LANES {
+            mean[lane] += candle[lane];
         }
     }
     for mean in &mut mean {
@@ -204,19 +230,27 @@ pub fn neighbours<const LANES: usize>(spreads: &[f64]) -> [Reading; LANES] {
     }
     let mut std = [0.0; LANES];
     for candle in spreads.windows(LANES) {
-        for ((squares, spread), mean) in std.iter_mut().zip(candle).zip(&mean) {
-            *squares += (spread - mean) * (spread - mean);
+        let Some(candle) = candle.first_chunk::<LANES>() else { continue };
+        for lane in 0..LANES {
+            std[lane] += (candle[lane] - mean[lane]) * (candle[lane] - mean[lane]);
         }
     }
     for std in &mut std {
         *std = (*std / (count - 1.0)).sqrt();
     }
     let newest = spreads.get(length - 1..).unwrap_or_default();
-    std::array::from_fn(|lane| {
+    let z = std::array::from_fn(|lane| {
         let (spread, mean, std) = (newest[lane], mean[lane], std[lane]);
-        let z = if std <= NOISE * mean.abs() { None } else { ZScore::new((spread - mean) / std) };
-        Reading { spread, mean, std, z }
-    })
+        let z = (spread - mean) / std;
+        if std <= NOISE * mean.abs() { f64::NAN } else { z }
+    });
+    Lanes { mean, std, z }
+}
+
+/// How far a spread is from a mean, in basis points of the mean.
+#[must_use]
+pub fn edge_bps(spread: f64, mean: f64) -> f64 {
+    (spread - mean).abs() / mean * 10_000.0
 }
 
 /// The double nearest to a decimal.
@@ -232,6 +266,13 @@ pub fn nearest(value: Decimal) -> f64 {
         return mantissa / power;
     }
     value.to_string().parse().expect("a decimal is a number")
+}
+
+/// The double nearest to so many units of 0.00000001; `None` where that is not computed exactly.
+#[must_use]
+pub fn nearest_to_units(units: i64) -> Option<f64> {
+    #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "less than 2^53")]
+    (units.unsigned_abs() < 1 << 53).then_some(units as f64 / POWERS[8])
 }
 
 fn count(length: usize) -> f64 {

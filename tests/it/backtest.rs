@@ -286,7 +286,7 @@ fn engine(
 }
 
 /// Closes as a walk, with gaps, prices of nothing, highs below lows and flat stretches.
-fn rows() -> impl Strategy<Value = Vec<[Candle; 2]>> {
+pub(crate) fn rows() -> impl Strategy<Value = Vec<[Candle; 2]>> {
     let change = (0_u8..40, -60_i64..60, -60_i64..60);
     vec(change, 1..600).prop_map(|changes| {
         let (mut at, mut closes) = (1_700_006_400_000, [6_000_000_i64, 300_000]);

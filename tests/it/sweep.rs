@@ -3,12 +3,21 @@
 use std::fs;
 use std::path::PathBuf;
 
-use ouroboros::history::sweep::Range;
+use ouroboros::history::sweep::{self, Cell, Ground, Outcome, Range};
+use ouroboros::trading::candle::Candle;
+use ouroboros::trading::machine::Rules;
+use ouroboros::trading::money::{Amount, BasisPoints};
+use ouroboros::trading::order::Terms;
+use ouroboros::trading::strategy::Thresholds;
+use ouroboros::trading::time::Interval;
+use proptest::prelude::*;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
+use crate::backtest::rows;
 use crate::support::desk::{Replay, home};
 use crate::support::dump::fixtures;
+use crate::support::law::config;
 use crate::support::run::Run;
 use crate::support::table::{decimal, spreads};
 
@@ -165,6 +174,60 @@ fn a_range_is_what_a_person_means() {
     assert_eq!(values("1.5..2.6:0.5"), ["1.5", "2.0", "2.5"]);
     assert_eq!(values("0.1..0.3:0.1"), ["0.1", "0.2", "0.3"]);
     assert_eq!(values("2..2:1"), ["2"]);
+}
+
+// --- one engine ----------------------------------------------------------------------------------
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn by_events_alone_it_is_the_same_backtest(
+        rows in rows(),
+        (decimals, window, folds) in (0_u32..7, 2_usize..30, 1_usize..40),
+        (entry, exit, edge) in (3_u32..30, 0_u32..12, 0_u32..30),
+        (fee, spent, opening) in (0_i64..30, 1_i64..400_000, 100_000_i64..1_000_000),
+    ) {
+        let scaled = |price: Decimal| {
+            let mut price = price;
+            price.set_scale(price.scale() + decimals).expect("few decimals");
+            price
+        };
+        let rows: Vec<[Candle; 2]> = rows.iter().map(|row| row.map(|candle| Candle {
+            open_time: candle.open_time,
+            open: scaled(candle.open),
+            high: scaled(candle.high),
+            low: scaled(candle.low),
+            close: scaled(candle.close),
+        })).collect();
+        let tenths = |number: u32| f64::from(number) / 10.0;
+        let amount = |tenths: i64| Amount::new(Decimal::new(tenths, 1)).expect("above zero");
+        let rules = Rules {
+            interval: Interval::named("1m").expect("one"),
+            window: 20,
+            thresholds: Thresholds { entry: 2.0, exit: 0.0, min_edge_bps: 0.0, stop: None },
+            max_hold_candles: None,
+            max_orders_per_day: None,
+            max_daily_loss: None,
+        };
+        let terms = Terms {
+            amount: amount(spent),
+            fee: BasisPoints::new(Decimal::new(fee, 0)).expect("few"),
+            slippage: BasisPoints::default(),
+            max_slippage: None,
+        };
+        let cell = Cell { window, entry: tenths(entry), exit: tenths(exit), edge_bps: tenths(edge) };
+        let ends = sweep::ends(rows.len(), folds);
+        let ground = Ground::new(&rows, &rules, &terms, amount(opening), ends);
+        let quick = ground.quickly(&ground.window(&[cell]), cell).expect("two thresholds");
+        let plain = ground.plainly(&ground.readings(window), cell).expect("small numbers");
+        // Of a history that begins or ends without a price there is no such number.
+        let told = |mut outcome: Outcome| {
+            outcome.figures.buy_and_hold = outcome.figures.buy_and_hold.map(|it| if it.is_nan() { 0.0 } else { it });
+            outcome
+        };
+        prop_assert_eq!(told(quick), told(plain));
+    }
 }
 
 // --- the command ---------------------------------------------------------------------------------
