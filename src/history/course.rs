@@ -101,26 +101,35 @@ impl Course {
         let [bought, after @ ..] = closes else { return false };
         let first = equity(*bought);
         self.change(0, first, self.newest);
+        let (mut returns, mut squares) = (self.returns, self.squares);
         let (mut most, mut least) = ([first; LANES], [first; LANES]);
-        let (now, last_now) = after.as_chunks::<LANES>();
-        let (before, last_before) = closes[..after.len()].as_chunks::<LANES>();
-        for (now, before) in now.iter().zip(before) {
+        let last = *closes.last().unwrap_or(bought);
+        for at in (0..after.len()).step_by(LANES) {
+            let (mut now, mut before) = ([last; LANES], [last; LANES]);
+            match (after[at..].first_chunk::<LANES>(), closes[at..].first_chunk::<LANES>()) {
+                (Some(four), Some(four_before)) => (now, before) = (*four, *four_before),
+                // Lanes without a candle change by nothing.
+                _ => {
+                    for (lane, (one, one_before)) in
+                        after[at..].iter().zip(&closes[at..]).enumerate()
+                    {
+                        (now[lane], before[lane]) = (*one, *one_before);
+                    }
+                }
+            }
             for lane in 0..LANES {
                 let now = equity(now[lane]);
-                self.change(lane, now, equity(before[lane]));
+                let change = now / equity(before[lane]) - 1.0;
+                returns[lane] += change;
+                squares[lane] += change * change;
                 most[lane] = if now > most[lane] { now } else { most[lane] };
                 least[lane] = if now < least[lane] { now } else { least[lane] };
             }
         }
-        for (lane, (now, before)) in last_now.iter().zip(last_before).enumerate() {
-            let now = equity(*now);
-            self.change(lane, now, equity(*before));
-            most[lane] = if now > most[lane] { now } else { most[lane] };
-            least[lane] = if now < least[lane] { now } else { least[lane] };
-        }
+        (self.returns, self.squares) = (returns, squares);
         self.candles += closes.len() + usize::from(sold.is_some());
-        self.lane = last_now.len();
-        self.newest = equity(*closes.last().unwrap_or(bought));
+        self.lane = after.len() % LANES;
+        self.newest = equity(last);
         if let Some(sold) = sold {
             self.change(0, sold, self.newest);
             (self.lane, self.newest) = (0, sold);

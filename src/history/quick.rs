@@ -28,11 +28,9 @@ use crate::trading::time::{Interval, Timestamp};
 pub(super) struct Columns {
     times: Vec<Timestamp>,
     /// How many rows up to each are sound and follow each other without a gap.
-    sound: Vec<usize>,
+    sound: Vec<u32>,
     /// At what each leg is marked: its close, or the one before that could be traded on.
     closes: [Vec<f64>; 2],
-    /// The closes in units; zero for one that is no whole number of them.
-    prices: [Vec<u64>; 2],
     /// The numbers of the rows after which a UTC day ends.
     days: Vec<usize>,
     /// Year and month, and how many of the days end before it does.
@@ -42,8 +40,14 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    pub(super) fn of(rows: &[[Candle; 2]], interval: Interval) -> Self {
+    /// `None` where a close is no whole number of units, or not known by its nearest double.
+    pub(super) fn of(rows: &[[Candle; 2]], interval: Interval) -> Option<Self> {
         let mut chain = Chain::new(interval);
+        let closes = rows.iter().flatten().map(|candle| candle.close);
+        let mut closes = closes.filter(|close| *close > Decimal::ZERO);
+        if !closes.all(|close| units(close).is_some_and(|units| units < 1 << 51)) {
+            return None;
+        }
         let leg = |leg: Leg| rows.iter().map(move |row| row[leg.index()].close);
         let closes = Leg::BOTH.map(|it| {
             let mut newest = 0.0;
@@ -70,15 +74,14 @@ impl Columns {
                 None => years.push((year, last + 1)),
             }
         }
-        Self {
-            sound: rows.iter().map(|row| chain.next(row)).collect(),
+        Some(Self {
+            sound: rows.iter().map(|row| count(chain.next(row))).collect(),
             closes,
-            prices: Leg::BOTH.map(|it| leg(it).map(|it| units(it).unwrap_or(0)).collect()),
             times,
             days,
             months,
             years,
-        }
+        })
     }
 
     fn len(&self) -> usize {
@@ -86,8 +89,10 @@ impl Columns {
     }
 
     /// Goes through what a window of so many candles says, 64 rows at a time.
-    pub(super) fn read(&self, window: usize, mut take: impl FnMut(&Block)) {
+    /// Edges only if they are wanted.
+    pub(super) fn read(&self, window: usize, with_edges: bool, mut take: impl FnMut(&Block)) {
         let before = window - 1;
+        let full = count(window);
         let mut spreads = vec![f64::NAN; before + 64];
         let mut block = Block { z: [0.0; 64], edges_bps: [0.0; 64] };
         for first in (0..self.len()).step_by(64) {
@@ -103,12 +108,12 @@ impl Columns {
                 let Lanes::<EIGHT> { mean, z, .. } =
                     strategy::lanes(&spreads[at..at + before + EIGHT]);
                 block.z[at..at + EIGHT].copy_from_slice(&z);
-                for lane in 0..EIGHT {
+                for lane in 0..if with_edges { EIGHT } else { 0 } {
                     block.edges_bps[at + lane] = edge_bps(newest[lane], mean[lane]);
                 }
             }
             for (z, sound) in block.z.iter_mut().zip(&self.sound[rows]) {
-                let is_one = *sound >= window && z.is_finite();
+                let is_one = *sound >= full && z.is_finite();
                 *z = if is_one { *z } else { f64::NAN };
             }
             take(&block);
@@ -189,7 +194,12 @@ impl Entries {
         let Self { entry, min_edge_bps, .. } = *self;
         let above = word(&block.z, |z| z > entry);
         let below = word(&block.z, |z| z < -entry);
-        let enough = word(&block.edges_bps, |edge| edge >= min_edge_bps);
+        // A z is no nearer to the mean than not at all.
+        let enough = if min_edge_bps > 0.0 {
+            word(&block.edges_bps, |edge| edge >= min_edge_bps)
+        } else {
+            u64::MAX
+        };
         self.any.0.push((above | below) & enough);
         self.denominator.0.push(above);
     }
@@ -219,6 +229,10 @@ impl Exits {
         numerator.0.push(word(&block.z, |z| z >= -exit));
         denominator.0.push(word(&block.z, |z| z <= exit));
     }
+}
+
+fn count(rows: usize) -> u32 {
+    u32::try_from(rows).expect("a history has fewer than four billion candles")
 }
 
 fn same(one: f64, other: f64) -> bool {
@@ -384,18 +398,18 @@ pub(super) fn backtest(
             break;
         }
         let leg = if entries.denominator.has(entry) { Leg::Denominator } else { Leg::Numerator };
-        let (closes, prices) = (&columns.closes[leg.index()], &columns.prices[leg.index()]);
+        let closes = &columns.closes[leg.index()];
         let exit = exits.of[leg.index()].next(entry + 1);
         let after = exit.unwrap_or(columns.len());
 
-        let bought = desk.buy(prices[entry])?;
+        let bought = desk.buy(whole(closes[entry]))?;
         cash -= bought.cost;
         let (free, coins) = (double(cash)?, double(bought.coins)?);
         let received = match exit {
-            Some(exit) => Some(desk.sell(bought.coins, prices[exit])?),
+            Some(exit) => Some(desk.sell(bought.coins, whole(closes[exit]))?),
             None => None,
         };
-        cash += received.unwrap_or(0);
+        cash = cash.checked_add(received.unwrap_or(0))?;
         let sold = if exit.is_some() { Some(double(cash)?) } else { None };
 
         let equity = |close: f64| worth(free, coins, close, fee);
@@ -423,7 +437,7 @@ pub(super) fn backtest(
             year += 1;
         }
         sums[year][leg.index()].add(
-            gained(bought.quantity, prices[entry], prices[exit])?,
+            gained(bought.quantity, whole(closes[entry]), whole(closes[exit]))?,
             net,
             closes[exit] / closes[entry],
             net_return,
@@ -473,6 +487,13 @@ fn units(value: Decimal) -> Option<u64> {
     let value = if value.scale() > DECIMALS { value.normalize() } else { value };
     let missing = DECIMALS.checked_sub(value.scale())?;
     u64::try_from(value.mantissa()).ok()?.checked_mul(10_u64.pow(missing))
+}
+
+/// The number of units whose nearest double this is. It is less than 2^51 of them, so two roundings
+/// of a double are less than half of one.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "above zero, cut off")]
+fn whole(close: f64) -> u64 {
+    (close * 1e8 + 0.5) as u64
 }
 
 fn double(units: u64) -> Option<f64> {

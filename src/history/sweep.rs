@@ -167,7 +167,7 @@ impl<'a> Ground<'a> {
         ends: Vec<usize>,
     ) -> Self {
         let desk = Desk::new(rules, terms, opening);
-        let quick = desk.map(|desk| (Columns::of(rows, rules.interval), desk));
+        let quick = desk.and_then(|desk| Some((Columns::of(rows, rules.interval)?, desk)));
         Self { rows, rules, terms, opening, ends, quick }
     }
 
@@ -188,7 +188,8 @@ impl<'a> Ground<'a> {
                 window.exits.push(Exits::new(cell.exit));
             }
         }
-        columns.read(*length, |block| {
+        let with_edges = cells.iter().any(|cell| cell.edge_bps > 0.0);
+        columns.read(*length, with_edges, |block| {
             window.entries.iter_mut().for_each(|entries| entries.push(block));
             window.exits.iter_mut().for_each(|exits| exits.push(block));
         });

@@ -38,10 +38,17 @@ impl Candle {
 
     fn fault(&self) -> Option<Fault> {
         let prices = [self.open, self.high, self.low, self.close];
-        if let Some(price) = prices.into_iter().find(|price| *price <= Decimal::ZERO) {
+        let is_bad = |price: &Decimal| price.is_zero() || price.is_sign_negative();
+        if let Some(price) = prices.into_iter().find(is_bad) {
             return Some(Fault::BadPrice { at: self.open_time, price: price.to_string() });
         }
-        (self.high < self.low).then_some(Fault::HighBelowLow { at: self.open_time })
+        // Equal scales, which a dump's prices have, spare a comparison of decimals.
+        let is_below = if self.high.scale() == self.low.scale() {
+            self.high.mantissa() < self.low.mantissa()
+        } else {
+            self.high < self.low
+        };
+        is_below.then_some(Fault::HighBelowLow { at: self.open_time })
     }
 }
 

@@ -239,11 +239,11 @@ pub fn lanes<const LANES: usize>(spreads: &[f64]) -> Lanes<LANES> {
         *std = (*std / (count - 1.0)).sqrt();
     }
     let newest = spreads.get(length - 1..).unwrap_or_default();
-    let z = std::array::from_fn(|lane| {
-        let (spread, mean, std) = (newest[lane], mean[lane], std[lane]);
-        let z = (spread - mean) / std;
-        if std <= NOISE * mean.abs() { f64::NAN } else { z }
-    });
+    let mut z = [f64::NAN; LANES];
+    for lane in 0..LANES {
+        let score = (newest[lane] - mean[lane]) / std[lane];
+        z[lane] = if std[lane] <= NOISE * mean[lane].abs() { f64::NAN } else { score };
+    }
     Lanes { mean, std, z }
 }
 
@@ -258,7 +258,8 @@ pub fn edge_bps(spread: f64, mean: f64) -> f64 {
 pub fn nearest(value: Decimal) -> f64 {
     let (mantissa, scale) = (value.mantissa(), value.scale());
     // Both are doubles exactly then, and a division rounds correctly.
-    if mantissa.unsigned_abs() < 1 << 53
+    if let Ok(mantissa) = i64::try_from(mantissa)
+        && mantissa.unsigned_abs() < 1 << 53
         && let Some(power) = POWERS.get(usize::try_from(scale).unwrap_or(usize::MAX))
     {
         #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "less than 2^53")]
