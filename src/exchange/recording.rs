@@ -1,9 +1,12 @@
 //! Both legs of a recording, joined while they are read: a row is what both legs have.
 //!
 //! Binance's dumps are read a chunk at a time, see [`super::dump`]: whoever takes the rows one by one
-//! may act on nothing before the last one came.
+//! may act on nothing before the last one came. Each leg has a thread that reads a little ahead; what
+//! is handed out, and what is told of damage, is the same in every run.
 
 use std::cmp::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 
 use super::demo;
 use super::dump::Dump;
@@ -20,7 +23,64 @@ pub struct Shared {
 
 enum Source {
     Demo(std::vec::IntoIter<Candle>),
-    Dump(Box<Dump>),
+    Dump(Ahead),
+}
+
+/// A dump that is read by a thread of its own.
+struct Ahead {
+    parts: Receiver<Part>,
+    part: Part,
+    /// How many of the part's candles were taken.
+    taken: usize,
+}
+
+/// Candles that follow each other, and how the dump ends if it ends after them.
+#[derive(Default)]
+struct Part {
+    candles: Vec<Candle>,
+    end: Option<Result<(), Failure>>,
+}
+
+impl Ahead {
+    fn of(dump: Dump) -> Self {
+        let (sender, parts) = sync_channel(PARTS);
+        thread::spawn(move || read(dump, &sender));
+        Self { parts, part: Part::default(), taken: 0 }
+    }
+
+    fn next(&mut self) -> Result<Option<Candle>, Failure> {
+        loop {
+            if let Some(candle) = self.part.candles.get(self.taken) {
+                self.taken += 1;
+                return Ok(Some(*candle));
+            }
+            match &self.part.end {
+                Some(Ok(())) => return Ok(None),
+                Some(Err(failure)) => return Err(failure.clone()),
+                None => {}
+            }
+            self.part = self.parts.recv().expect("a part without an end is not the last one");
+            self.taken = 0;
+        }
+    }
+}
+
+/// Reads until the dump ends, or nobody is there any more who wants it.
+fn read(mut dump: Dump, to: &SyncSender<Part>) {
+    loop {
+        let mut part = Part { candles: Vec::with_capacity(CANDLES), end: None };
+        while part.end.is_none() && part.candles.len() < CANDLES {
+            match dump.next() {
+                Ok(Some(candle)) => part.candles.push(candle),
+                Ok(None) => part.end = Some(Ok(())),
+                Err(failure) => part.end = Some(Err(failure)),
+            }
+        }
+        let is_last = part.end.is_some();
+        if to.send(part).is_err() || is_last {
+            break;
+        }
+    }
 }
 
 impl Shared {
@@ -36,7 +96,7 @@ impl Shared {
             Recording::Folder(folder) => {
                 let dump = |leg| {
                     let dump = Dump::open(folder, pair.symbol(leg), interval)?;
-                    Ok(Source::Dump(Box::new(dump)))
+                    Ok(Source::Dump(Ahead::of(dump)))
                 };
                 [dump(Leg::Numerator)?, dump(Leg::Denominator)?]
             }
@@ -92,3 +152,7 @@ fn demo_candles(pair: &Pair, interval: Interval) -> Result<[Vec<Candle>; 2], Fai
     }
     Ok(demo::candles())
 }
+
+/// How far a thread reads ahead: in parts of so many candles, so many parts.
+const CANDLES: usize = 1024;
+const PARTS: usize = 4;
