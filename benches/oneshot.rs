@@ -13,7 +13,6 @@
 #![allow(clippy::disallowed_methods)] // A bench is about the real clock.
 
 use std::error::Error;
-use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -27,10 +26,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 #[path = "../tests/exchange/mod.rs"]
 mod exchange;
+mod meter;
 
 use exchange::{Exchange, Setup};
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+use meter::{METER, Result, Run, measured, median, meter};
 
 const RUNS: usize = 15;
 const RTT: Duration = Duration::from_millis(50);
@@ -189,12 +188,6 @@ fn row(name: &str, measured: f64, unit: &str, bar: Option<f64>) {
     let ratio = measured / bar;
     let over = if ratio > 1.0 { "  over the bar" } else { "" };
     println!("{name:<44} {measured:>8.2} {unit:<3} {bar:>8.1} {unit:<3} {ratio:>8.2}{over}");
-}
-
-fn median<T>(runs: &[T], figure: impl Fn(&T) -> f64) -> f64 {
-    let mut figures: Vec<f64> = runs.iter().map(figure).collect();
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
 
 #[allow(clippy::cast_precision_loss)] // Counts and sizes far below 2^53.
@@ -452,51 +445,6 @@ impl Peer {
             .arg(folder.join("peer.json"))
             .stdin(Stdio::null());
         measured(&mut command)
-    }
-}
-
-// ---- the meter --------------------------------------------------------------------------------
-
-/// As first argument: run the rest as a command and print what it took. A process of its own, because the kernel counts
-/// the memory of the process that starts another one as if the other had used it; this one is smaller than any it measures.
-const METER: &str = "--meter";
-
-struct Run {
-    wall_ms: f64,
-    cpu_ms: f64,
-    peak_kib: f64,
-}
-
-fn meter(command: &[impl AsRef<OsStr>]) -> Result<()> {
-    use nix::sys::resource::{UsageWho, getrusage};
-    use nix::sys::time::TimeValLike;
-
-    let (program, arguments) = command.split_first().ok_or("no command to measure")?;
-    let begin = Instant::now();
-    let output = Command::new(program).args(arguments).stdout(Stdio::null()).output()?;
-    let wall = begin.elapsed();
-    if !output.status.success() {
-        let text = String::from_utf8_lossy(&output.stderr);
-        return Err(
-            format!("{} ended with {}: {text}", program.as_ref().display(), output.status).into()
-        );
-    }
-    let used = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let cpu_us = used.user_time().num_microseconds() + used.system_time().num_microseconds();
-    println!("{} {cpu_us} {}", wall.as_micros(), used.max_rss());
-    Ok(())
-}
-
-fn measured(command: &mut Command) -> Result<Run> {
-    let output = command.output()?;
-    let printed = String::from_utf8_lossy(&output.stdout);
-    let figures: Vec<f64> =
-        printed.split_whitespace().filter_map(|figure| figure.parse().ok()).collect();
-    match figures[..] {
-        [wall_us, cpu_us, peak_kib] => {
-            Ok(Run { wall_ms: wall_us / 1e3, cpu_ms: cpu_us / 1e3, peak_kib })
-        }
-        _ => Err(String::from_utf8_lossy(&output.stderr).trim().into()),
     }
 }
 
