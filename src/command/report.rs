@@ -83,10 +83,16 @@ pub fn report(
     json["backtest"] = said.json();
     let mut answer = Answer { text: backtest::wrapped(&verdict).join("\n"), json };
     let kept = config.state_dir.join("report.html");
+    let of_what = if config.mode.is_live() {
+        " A return is of what the account had free before the first order."
+    } else {
+        ""
+    };
     let small = format!(
-        "Made by ouroboros at {} UTC from the journal in {}, every record of which was recomputed.",
+        "Made by ouroboros at {} UTC from the journal in {}, every record of which was recomputed.{}",
         minute(now),
-        config.state_dir.display()
+        config.state_dir.display(),
+        of_what
     );
     write_page(&mut answer, html.unwrap_or(&kept), &page.finish(&small))?;
     Ok(answer)

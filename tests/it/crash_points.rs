@@ -233,7 +233,7 @@ fn explore(cases: &[Case], depth: usize) {
     println!("exit codes of hurt runs: {:?}", all.codes);
     println!(
         "figures: crash-points depth={depth} cases={} runs={} hurt={} kills={} power-losses={} worlds={} merged={} \
-         worlds-by-depth={:?} violations={} seconds={}",
+         worlds-by-depth={} violations={} seconds={}",
         chosen.len(),
         all.runs,
         all.hurt,
@@ -241,7 +241,7 @@ fn explore(cases: &[Case], depth: usize) {
         all.losses,
         all.worlds,
         all.merged,
-        all.deepest,
+        all.deepest.iter().map(ToString::to_string).collect::<Vec<_>>().join("/"),
         all.broken.len(),
         begin.elapsed().as_secs()
     );
