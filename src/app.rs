@@ -22,7 +22,7 @@ use crate::config::{self, Config};
 use crate::exchange::http::Http;
 use crate::failure::{Failure, Kind};
 use crate::logging::{self, Surroundings, Verbosity};
-use crate::notify::{self, Ending};
+use crate::notify::{self, Asked, Ending, Over};
 use crate::report::{Action, Report};
 use crate::run;
 use crate::stop::Stop;
@@ -95,6 +95,11 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
                 .render(&mut page)
                 .map_err(|error| Failure::storage(&anyhow::Error::new(error)))?;
             return Ok(document(&page).into());
+        }
+        Some(Command::TelegramSetup) => {
+            let (bot, extra_roots) = Config::load_bot(options, environment)?;
+            let http = Http::new(extra_roots.as_deref(), Stop::on_signals())?;
+            return Ok(command::telegram_setup::telegram_setup(&bot, &http)?.into());
         }
         _ => {}
     }
@@ -171,7 +176,11 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
             step(&config, &http, &System::shared(), run::flatten)
                 .map(|report| Some(answer(&report)))
         }
-        Some(Command::Run | Command::Completions { .. } | Command::Man) | None => {
+        // The last three were done above, before there was a configuration.
+        Some(
+            Command::Run | Command::Completions { .. } | Command::Man | Command::TelegramSetup,
+        )
+        | None => {
             let http = Http::new(config.extra_roots.as_deref(), stop)?;
             let report = step(&config, &http, &System::shared(), run::run)?;
             Ok(Some(answer(&report)).filter(|_| !is_quiet))
@@ -215,12 +224,16 @@ pub fn step(
     disk: &Arc<dyn Disk>,
     work: impl FnOnce(&mut World, &Config, &Stop, Timestamp) -> Result<Report, Failure>,
 ) -> Result<Report, Failure> {
-    let (stop, now) = (http.stop(), http.clock().now());
+    let (stop, now, stopwatch) = (http.stop(), http.clock().now(), http.clock().stopwatch());
     let mut opened = World::open(config, http, Arc::clone(disk));
+    let mut asked = Asked::default();
     let done = match &mut opened {
         // A bug must end with its own code, be told like any failure, and leave the state alone.
-        Ok(world) => catch_unwind(AssertUnwindSafe(|| work(world, config, stop, now)))
-            .unwrap_or_else(|_| Err(bug())),
+        Ok(world) => catch_unwind(AssertUnwindSafe(|| {
+            asked = world.heed(config, http)?;
+            work(world, config, stop, now)
+        }))
+        .unwrap_or_else(|_| Err(bug())),
         Err(failure) => Err(failure.clone()),
     };
     // What was saved stands; what was not told yet waits in it.
@@ -238,19 +251,16 @@ pub fn step(
         log::info!("{line}");
     }
     let http = http.unstoppable();
-    if let Ok(World { store, outside, .. }) = &mut opened {
-        let outbox = store.state().map(|state| &state.outbox);
-        notify::tell(config, &http, outbox, outside, ending, now);
-    } else if let Ok(folder) = world::folder(config) {
-        // Even where the lock can't be had, what was told already is not told again.
-        notify::tell(
-            config,
-            &http,
-            None,
-            &mut Outside::load(Arc::clone(disk), &folder),
-            ending,
-            now,
-        );
+    if let Ok(folder) = world::folder(config) {
+        let (shared, disk, stopwatch) = (disk, disk.as_ref(), &stopwatch);
+        let over = |state| Over { disk, folder: &folder, state, ending, asked, now, stopwatch };
+        if let Ok(World { store, outside, .. }) = &mut opened {
+            notify::tell(config, &http, outside, &over(store.state()));
+        } else {
+            // Even where the lock can't be had, what was told already is not told again.
+            let mut outside = Outside::load(Arc::clone(shared), &folder);
+            notify::tell(config, &http, &mut outside, &over(None));
+        }
     }
     done
 }

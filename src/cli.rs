@@ -166,6 +166,9 @@ pub enum Command {
         #[arg(long, value_name = "DATE")]
         to: Option<When>,
     },
+    /// Find the number of a chat: write to the bot, and it is shown
+    #[command(after_help = TELEGRAM_SETUP_EXAMPLES)]
+    TelegramSetup,
     /// Print completions for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -251,6 +254,12 @@ const CANDLES_EXAMPLES: &str = "Examples:
 Months that are over come from Binance's public dumps, their checksums verified; the rest from the
 exchange itself, closed candles only. Whole months are fetched. What is there already is not fetched
 again: started anew, it goes on where it was, and brings what is new. No key is needed.";
+
+const TELEGRAM_SETUP_EXAMPLES: &str = "Examples:
+  ouroboros telegram-setup
+  ouroboros telegram-setup --env-file /etc/ouroboros/BTC-ETH.env
+
+Needs TELEGRAM_BOT_TOKEN alone. Waits a minute for somebody to write; nothing is changed.";
 
 const COMPLETIONS_EXAMPLES: &str = "Examples:
   ouroboros completions bash > /etc/bash_completion.d/ouroboros

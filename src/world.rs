@@ -18,6 +18,7 @@ use crate::exchange::paper::Paper;
 use crate::exchange::replay::{self, Replay};
 use crate::exchange::watch::Watch;
 use crate::failure::Failure;
+use crate::notify::{self, Asked};
 use crate::report;
 use crate::store::disk::Disk;
 use crate::store::journal::hex;
@@ -76,6 +77,18 @@ impl World {
             None => market(config, http, &outside),
         };
         Ok(Self { store, exchange, outside })
+    }
+
+    /// Hears what a person wrote since the last run.
+    ///
+    /// **Errors**: as [`notify::heed`].
+    pub fn heed(&mut self, config: &Config, http: &Http) -> Result<Asked, Failure> {
+        let hears = config.telegram.as_ref().is_some_and(|telegram| telegram.commander.is_some());
+        // Another pair's book must not be halted by mistake; the run itself will say what is wrong.
+        if !hears || peek(self.store.disk(), config).is_err() {
+            return Ok(Asked::default());
+        }
+        notify::heed(config, http, &self.store, &mut self.outside)
     }
 
     /// What earlier starts left, once it is sure that it belongs to this pair and timeframe.

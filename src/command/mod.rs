@@ -11,6 +11,7 @@ pub mod report;
 pub mod resume;
 pub mod status;
 pub mod sweep;
+pub mod telegram_setup;
 
 use serde_json::Value;
 

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use reqwest::Url;
 use secrecy::SecretString;
@@ -51,6 +52,8 @@ pub struct Config {
     pub telegram: Option<Telegram>,
     /// What to ping at the end of a run.
     pub healthcheck: Option<SecretUrl>,
+    /// Where figures for Prometheus are left at the end of a run.
+    pub metrics_file: Option<PathBuf>,
     /// Where the worlds are kept.
     pub state_dir: PathBuf,
     /// Where `bot.log` is kept.
@@ -95,15 +98,26 @@ pub enum Recording {
     Folder(PathBuf),
 }
 
-/// Whom to tell.
+/// Who tells.
 #[derive(Debug, Clone)]
-pub struct Telegram {
+pub struct Bot {
     /// The Bot API.
     pub api_url: Url,
     /// The bot's password.
     pub token: SecretString,
+}
+
+/// Whom to tell.
+#[derive(Debug, Clone)]
+pub struct Telegram {
+    /// Who tells.
+    pub bot: Bot,
     /// A number, or `@channel`.
     pub chat_id: String,
+    /// When the digest of a day is due: so long after midnight UTC.
+    pub digest_at: Option<Duration>,
+    /// Whose messages in that chat are read as commands; `None` where nobody's are.
+    pub commander: Option<i64>,
 }
 
 /// An address that is as good as a password.
@@ -197,7 +211,11 @@ pub const VARIABLES: &[Variable] = &[
     secret("TELEGRAM_BOT_TOKEN"),
     plain("TELEGRAM_CHAT_ID"),
     plain("TELEGRAM_API_URL"),
+    plain("TELEGRAM_COMMANDS"),
+    plain("TELEGRAM_USER_ID"),
+    plain("DAILY_DIGEST_UTC"),
     secret("HEALTHCHECK_URL"),
+    plain("METRICS_FILE"),
     plain("STATE_DIR"),
 ];
 
@@ -262,6 +280,7 @@ impl Config {
         let own_dumps_url = settings.url("BINANCE_DUMPS_URL")?;
         let telegram = settings.telegram()?;
         let healthcheck = settings.secret_url("HEALTHCHECK_URL")?.map(SecretUrl);
+        let metrics_file = settings.metrics_file()?;
         let extra_roots = settings.path("SSL_CERT_FILE")?;
 
         let mode = match &options.candles {
@@ -305,6 +324,7 @@ impl Config {
             extra_roots,
             telegram,
             healthcheck,
+            metrics_file,
             state_dir,
             logs_dir,
             warnings,
@@ -313,6 +333,24 @@ impl Config {
 }
 
 impl Config {
+    /// The bot alone and the further trusted roots, for whoever has no chat yet.
+    ///
+    /// **Errors**: there is none, or it can't be understood.
+    pub fn load_bot(
+        options: &Options,
+        environment: BTreeMap<OsString, OsString>,
+    ) -> Result<(Bot, Option<PathBuf>), Failure> {
+        let file = read_env_file(options.env_file.as_deref(), &mut Vec::new())?;
+        let settings = Settings::new(environment, file)?;
+        let bot = settings.bot()?.ok_or_else(|| {
+            Failure::configuration(
+                "`TELEGRAM_BOT_TOKEN` is not set",
+                "write /newbot to @BotFather in Telegram, and set it to the token that it gives",
+            )
+        })?;
+        Ok((bot, settings.path("SSL_CERT_FILE")?))
+    }
+
     /// Whether there is a key, where one is needed.
     ///
     /// **Errors**: it is missing, can't be read or is none.

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use reqwest::Url;
 use rust_decimal::Decimal;
 use secrecy::SecretString;
 
-use super::{Telegram, VARIABLES, Variable};
+use super::{Bot, Telegram, VARIABLES, Variable};
 use crate::exchange::sign::is_plain;
 use crate::failure::Failure;
 use crate::trading::market::{Pair, Symbol};
@@ -216,32 +217,100 @@ impl Settings {
     }
 
     pub(super) fn telegram(&self) -> Result<Option<Telegram>, Failure> {
-        let api_url = self.url("TELEGRAM_API_URL")?;
-        let token = self.text("TELEGRAM_BOT_TOKEN")?;
+        let bot = self.bot()?;
         let chat_id = self.text("TELEGRAM_CHAT_ID")?;
-        let (token, chat_id) = match (token, chat_id) {
-            (None, None) => return Ok(None),
-            (Some(token), Some(chat_id)) => (token, chat_id),
+        let (bot, chat_id) = match (bot, chat_id) {
+            (None, None) => return self.nobody_is_told(),
+            (Some(bot), Some(chat_id)) => (bot, chat_id),
             (Some(_), None) => return Err(half_set("TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID")),
             (None, Some(_)) => return Err(half_set("TELEGRAM_CHAT_ID", "TELEGRAM_BOT_TOKEN")),
         };
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'_' | b'-');
-        if !token.bytes().all(plain) {
-            return Err(self.refused("TELEGRAM_BOT_TOKEN", "a token as BotFather gives it"));
-        }
         let is_channel = chat_id.strip_prefix('@').is_some_and(|name| !name.is_empty());
         if chat_id.parse::<i64>().is_err() && !is_channel {
             return Err(self.refused("TELEGRAM_CHAT_ID", "a number or `@channel`"));
         }
-        let api_url = match api_url {
+        Ok(Some(Telegram {
+            bot,
+            chat_id: chat_id.to_owned(),
+            digest_at: self.time_of_day("DAILY_DIGEST_UTC")?,
+            commander: self.commander(chat_id)?,
+        }))
+    }
+
+    /// Who tells.
+    pub(super) fn bot(&self) -> Result<Option<Bot>, Failure> {
+        let api_url = match self.url("TELEGRAM_API_URL")? {
             Some(url) => url,
             None => Url::parse(TELEGRAM_API_URL).expect("a constant URL parses"),
         };
-        Ok(Some(Telegram {
-            api_url,
-            token: SecretString::from(token),
-            chat_id: chat_id.to_owned(),
-        }))
+        let Some(token) = self.text("TELEGRAM_BOT_TOKEN")? else { return Ok(None) };
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'_' | b'-');
+        if !token.bytes().all(plain) {
+            return Err(self.refused("TELEGRAM_BOT_TOKEN", "a token as BotFather gives it"));
+        }
+        Ok(Some(Bot { api_url, token: SecretString::from(token) }))
+    }
+
+    /// What is set for a bot that isn't.
+    fn nobody_is_told(&self) -> Result<Option<Telegram>, Failure> {
+        for name in ["DAILY_DIGEST_UTC", "TELEGRAM_COMMANDS", "TELEGRAM_USER_ID"] {
+            if self.text(name)?.is_some_and(|value| !value.eq_ignore_ascii_case("off")) {
+                return Err(half_set(name, "TELEGRAM_BOT_TOKEN"));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whose commands are read. In a chat of two it is the one who is written to.
+    fn commander(&self, chat_id: &str) -> Result<Option<i64>, Failure> {
+        let user = match self.text("TELEGRAM_USER_ID")? {
+            None => chat_id.parse().ok().filter(|id| *id > 0),
+            Some(text) => match text.parse() {
+                Ok(id) if id > 0 => Some(id),
+                Ok(_) | Err(_) => {
+                    return Err(self.refused("TELEGRAM_USER_ID", "a user's number, above 0"));
+                }
+            },
+        };
+        match self.text("TELEGRAM_COMMANDS")?.map(str::to_ascii_lowercase).as_deref() {
+            None | Some("off") => Ok(None),
+            Some("on") if user.is_some() => Ok(user),
+            Some("on") => Err(Failure::configuration(
+                format!(
+                    "`TELEGRAM_COMMANDS` is `on`, but in the chat `{chat_id}` anybody may write: \
+                     `TELEGRAM_USER_ID` is not set"
+                ),
+                "set `TELEGRAM_USER_ID` to your own number; `ouroboros telegram-setup` shows it",
+            )),
+            Some(_) => Err(self.refused("TELEGRAM_COMMANDS", "`on` or `off`")),
+        }
+    }
+
+    /// So long after midnight.
+    fn time_of_day(&self, name: &str) -> Result<Option<Duration>, Failure> {
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        let part = |text: &str, end: u64| {
+            let is_plain = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse().ok().filter(|value: &u64| is_plain && *value < end)
+        };
+        let parsed = text.split_once(':').and_then(|(hours, minutes)| {
+            Some(Duration::from_secs((part(hours, 24)? * 60 + part(minutes, 60)?) * 60))
+        });
+        let allowed = "a time of day in UTC such as `08:00`";
+        parsed.map(Some).ok_or_else(|| self.refused(name, allowed))
+    }
+
+    /// Where figures go. Other names are not read by `node_exporter`.
+    pub(super) fn metrics_file(&self) -> Result<Option<PathBuf>, Failure> {
+        let path = self.path("METRICS_FILE")?;
+        let is_read = |path: &PathBuf| path.extension().is_some_and(|end| end == "prom");
+        if path.as_ref().is_some_and(|path| !is_read(path)) {
+            let allowed = "a file whose name ends in `.prom`, as node_exporter wants it";
+            return Err(self.refused("METRICS_FILE", allowed));
+        }
+        Ok(path)
     }
 
     /// How long after its time stamp a signed request may still be accepted.

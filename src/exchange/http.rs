@@ -49,7 +49,7 @@ pub struct Request {
     /// Where to. May hold a secret, so it is never shown.
     pub url: Url,
     /// Body and its type.
-    pub body: Option<(&'static str, String)>,
+    pub body: Option<(&'static str, Vec<u8>)>,
     /// The key that a signed request names.
     pub api_key: Option<HeaderValue>,
     /// More than so many bytes are no honest answer.
@@ -91,8 +91,8 @@ impl Request {
 
     /// A message.
     #[must_use]
-    pub fn post(url: Url, content_type: &'static str, body: String) -> Self {
-        let body = Some((content_type, body));
+    pub fn post(url: Url, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
+        let body = Some((content_type, body.into()));
         Self { method: Method::POST, body, ..Self::get(url) }
     }
 

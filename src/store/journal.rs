@@ -126,8 +126,36 @@ pub(crate) fn recent(disk: &dyn Disk, path: &Path) -> anyhow::Result<Vec<Line>> 
     };
     let (end, _) = last_bytes(file.as_mut())
         .with_context(|| format!("failed to read `{}`", path.display()))?;
+    Ok(lines_of(&end))
+}
+
+/// The lines at the end of the file, newest first, back to the first that `is_older`.
+pub(crate) fn recent_until(
+    disk: &dyn Disk,
+    path: &Path,
+    is_older: impl Fn(&Line) -> bool,
+) -> anyhow::Result<Vec<Line>> {
+    let Some(mut file) = disk.open(path, How::Read)? else {
+        return Ok(Vec::new());
+    };
+    let mut wanted = FIRST_LOOK;
+    loop {
+        let (end, length) = end_of(file.as_mut(), wanted)
+            .with_context(|| format!("failed to read `{}`", path.display()))?;
+        let mut lines = lines_of(&end);
+        let first_older = lines.iter().position(&is_older);
+        if first_older.is_some() || wanted >= length {
+            lines.truncate(first_older.unwrap_or(lines.len()));
+            return Ok(lines);
+        }
+        wanted = wanted.saturating_mul(4);
+    }
+}
+
+/// Whole lines, newest first.
+fn lines_of(end: &[u8]) -> Vec<Line> {
     let lines = end.rsplit(|byte| *byte == b'\n');
-    Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
+    lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
 /// Walks the file from its first line on, each checked against the one before; half a line at its
@@ -219,14 +247,20 @@ fn append(disk: &dyn Disk, path: &Path, whole: u64, text: &str) -> anyhow::Resul
     Ok(())
 }
 
+/// The last so many bytes of the file, and its length.
+fn end_of(file: &mut dyn Handle, wanted: u64) -> std::io::Result<(Vec<u8>, u64)> {
+    let length = file.length()?;
+    file.seek(SeekFrom::Start(length.saturating_sub(wanted)))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok((bytes, length))
+}
+
 /// The end of the file, with its last whole line in it, and the file's length.
 fn last_bytes(file: &mut dyn Handle) -> std::io::Result<(Vec<u8>, u64)> {
-    let length = file.length()?;
     let mut wanted = FIRST_LOOK;
     loop {
-        file.seek(SeekFrom::Start(length.saturating_sub(wanted)))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
+        let (bytes, length) = end_of(file, wanted)?;
         let line_ends = bytes.iter().filter(|byte| **byte == b'\n').take(2).count();
         if line_ends == 2 || wanted >= length {
             return Ok((bytes, length));

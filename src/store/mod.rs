@@ -23,6 +23,7 @@ use serde_json::value::to_raw_value;
 use crate::failure::{Failure, Kind};
 use crate::trading::book::Book;
 use crate::trading::ledger::Intent;
+use crate::trading::time::Timestamp;
 use atomic::Durability;
 use disk::{Disk, Distrusted, SomebodyElses};
 use journal::{GENESIS, Line, Tail};
@@ -139,6 +140,12 @@ impl Store {
         }
         let tail = Tail { whole: 0, is_complete: true };
         Ok(Self { disk, folder: folder.to_owned(), state: None, tail, _lock: lock })
+    }
+
+    /// The disk that it is on.
+    #[must_use]
+    pub fn disk(&self) -> &dyn Disk {
+        self.disk.as_ref()
     }
 
     /// Reads and checks what was committed last; `None` in a world in which nothing has happened.
@@ -303,6 +310,29 @@ pub fn recent_records(
     let older = journal::recent(disk, &folder.join(JOURNAL)).map_err(refused_or_failed)?;
     // The state's own line may not have reached the journal yet; then it is the newest.
     let lines = std::iter::once(state.newest.clone()).chain(older);
+    Ok(lines.filter_map(|line| serde_json::from_str(line.record.get()).ok()).collect())
+}
+
+/// The records of the journal from this moment on, newest first. For people; nothing is decided on them.
+///
+/// **Errors**: the journal can't be read.
+pub fn records_since(
+    disk: &dyn Disk,
+    folder: &Path,
+    state: &State,
+    since: Timestamp,
+) -> Result<Vec<serde_json::Value>, Failure> {
+    let is_older = |line: &Line| {
+        let record: serde_json::Value = serde_json::from_str(line.record.get()).unwrap_or_default();
+        let at: Option<Timestamp> = record["at"].as_str().and_then(|at| at.parse().ok());
+        at.is_none_or(|at| at < since)
+    };
+    let path = folder.join(JOURNAL);
+    let older = journal::recent_until(disk, &path, is_older).map_err(refused_or_failed)?;
+    // The state's own line may not have reached the journal yet.
+    let is_there = older.first().is_some_and(|line| line.seq == state.newest.seq);
+    let newest = (!is_there && !is_older(&state.newest)).then(|| state.newest.clone());
+    let lines = newest.into_iter().chain(older);
     Ok(lines.filter_map(|line| serde_json::from_str(line.record.get()).ok()).collect())
 }
 

@@ -50,6 +50,12 @@ pub struct Memory {
     pub delivered_hash: Option<String>,
     /// Until when (local clock) Telegram asked for silence.
     pub telegram_until: Option<String>,
+    /// The number of the next update that is read from Telegram.
+    pub telegram_update: Option<i64>,
+    /// The UTC day (its midnight) whose digest was told last.
+    pub digest_day: Option<String>,
+    /// When a run ended well last; kept where figures are left for Prometheus.
+    pub last_success: Option<String>,
 }
 
 /// Rules of symbols and when they were asked for.

@@ -24,6 +24,7 @@ mod world;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use answers::as_read;
 pub use chaos::Chaos;
 pub use dumps::{Dumps, zip};
 pub use fault::{Execute, Fault, On, Reply, Rule};

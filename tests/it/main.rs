@@ -21,6 +21,8 @@ mod candles;
 mod check;
 /// Which candle is closed: the exchange's clock decides, the machine's only has to be near.
 mod clocks;
+/// What a person writes to the bot.
+mod commands;
 /// Every setting that can't be understood: 78, with its name, before anything else happens.
 mod config;
 /// Answers that are nonsense: 69, and nothing traded.
@@ -35,6 +37,8 @@ mod crash;
 mod crash_points;
 /// Every byte and every bit of the state, and what may stand in its place.
 mod damage;
+/// What happened in a day, told once a day.
+mod digest;
 /// Candle dumps as Binance publishes them, whole and damaged.
 mod dumps;
 /// The `.env` file, read literally.
@@ -74,6 +78,8 @@ mod live;
 mod long_live;
 /// The machine as a table, and every combination enumerated.
 mod machine;
+/// Figures for Prometheus.
+mod metrics;
 /// The order protocol as a model, searched exhaustively, and with planted bugs.
 mod model;
 /// The laws of money: which way it rounds, and that nothing gets lost.

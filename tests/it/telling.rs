@@ -267,14 +267,45 @@ fn many_messages_that_waited_arrive_in_pieces_that_telegram_takes() {
 fn characters_that_are_markup_arrive_as_they_are() {
     let desk = Desk::new(spreads("20 20 20 21"));
     let reason = "<b>5 > 3 & _so_ *on* [x](y) `z` \u{1f642}";
-    let _ = desk.command(&["halt", reason]).expect_exit(0);
+    let _ = telling(&desk).args(["halt", reason]).expect_exit(0);
     let _ = telling(&desk).expect_exit(0);
-    let bodies = desk.server.requests_to("/bot").into_iter().map(|request| request.body);
-    for body in bodies.filter(|body| body.contains("so")) {
-        let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
-        let text = body["text"].as_str().expect("a text");
-        assert!(body.get("parse_mode").is_some() || text.contains(reason), "{text}");
-    }
+    let told = desk.server.told().join("\n");
+    assert!(told.contains(reason), "{told}");
+    let sent = &desk.server.requests_to("/sendMessage")[0];
+    assert!(sent.body.contains(r#""text":"<b>#1 paper BTC/ETH 1m:</b>"#), "{}", sent.body);
+}
+
+#[test]
+fn markup_that_is_not_understood_is_sent_once_more_without() {
+    let desk = Desk::new(spreads("20 20 20 21"));
+    let why = "Bad Request: can't parse entities: Unsupported start tag";
+    let said = json!({ "ok": false, "error_code": 400, "description": why });
+    desk.server.fault_times("/sendMessage", 1, Fault::json(400, said.to_string()));
+    let _ = telling(&desk).expect_exit(0);
+    let sent = desk.server.requests_to("/sendMessage");
+    assert_eq!(sent.len(), 2);
+    let body: serde_json::Value = serde_json::from_str(&sent[1].body).expect("JSON");
+    assert!(body["parse_mode"].is_null(), "{body}");
+    assert!(body["text"].as_str().expect("a text").contains("NONE -> HOLDING_ETH"), "{body}");
+    desk.server.forget();
+    let _ = telling(&desk).expect_exit(0);
+    assert!(desk.server.requests_to("/sendMessage").is_empty(), "it arrived");
+}
+
+#[test]
+fn a_chat_that_has_moved_is_told_where_it_is_and_its_number_is_named() {
+    let desk = Desk::new(spreads("20 20 20 21"));
+    let said = json!({
+        "ok": false, "error_code": 400,
+        "description": "Bad Request: group chat was upgraded to a supergroup chat",
+        "parameters": { "migrate_to_chat_id": -1_009_876_543_210_i64 },
+    });
+    desk.server.fault_times("/sendMessage", 1, Fault::json(400, said.to_string()));
+    telling(&desk).expect_exit(0).expect_said(&["-1009876543210", "TELEGRAM_CHAT_ID"]);
+    let sent = desk.server.requests_to("/sendMessage");
+    assert_eq!(sent.len(), 2);
+    let body: serde_json::Value = serde_json::from_str(&sent[1].body).expect("JSON");
+    assert_eq!(body["chat_id"], json!(-1_009_876_543_210_i64));
 }
 
 /// A step with a bot.

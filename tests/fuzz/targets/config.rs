@@ -96,7 +96,7 @@ fn assert_in_range(config: &Config, file: &[u8], environment: &[u8]) {
     }
     assert!(terms.max_slippage.is_none_or(|bound| !bound.is_zero()), "a bound of 0 is none");
     assert_ne!(pair.asset(Leg::Numerator), pair.asset(Leg::Denominator));
-    let telegram = config.telegram.as_ref().map(|telegram| &telegram.api_url);
+    let telegram = config.telegram.as_ref().map(|telegram| &telegram.bot.api_url);
     let healthcheck = config.healthcheck.as_ref().map(ouroboros::config::SecretUrl::expose);
     let base = if let Mode::Live(live) = &config.mode { Some(&live.base_url) } else { None };
     for url in [Some(&config.market_url), base, telegram, healthcheck].into_iter().flatten() {

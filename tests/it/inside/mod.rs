@@ -262,7 +262,11 @@ impl Outer {
     /// What the exchange makes of a request.
     fn hear(&mut self, request: &Request) -> (crate::exchange::Response, Reply) {
         self.exchange.set_now(self.now + self.skew);
-        let body = request.body.as_ref().map(|(_, body)| body.clone()).unwrap_or_default();
+        let body = request
+            .body
+            .as_ref()
+            .map(|(_, body)| String::from_utf8_lossy(body).into_owned())
+            .unwrap_or_default();
         let (path, query) = (request.url.path(), request.url.query().unwrap_or_default());
         let mut headers = Vec::new();
         if let Some(key) = &request.api_key {

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::clock::{self, Clock};
+use crate::exchange::as_read;
+
 use super::fault::{self, Fault, Response};
 use super::table::{Row, decimal, eight};
 
@@ -25,6 +27,8 @@ pub(crate) struct Request {
     pub(crate) target: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
+    /// The body, byte for byte.
+    pub(crate) bytes: Vec<u8>,
     pub(crate) at: Instant,
     /// Whether the real answer went out, untouched by a fault.
     pub(crate) answered: bool,
@@ -77,6 +81,8 @@ struct Exchange {
     touches: BTreeMap<String, (String, String)>,
     bends: Vec<(String, Bend)>,
     rules: Vec<Rule>,
+    /// What was written to the bot.
+    updates: Vec<Value>,
 }
 
 /// A change to a good answer before it is sent.
@@ -119,6 +125,7 @@ impl Server {
             touches,
             bends,
             rules,
+            updates: Vec::new(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -247,11 +254,26 @@ impl Server {
         lock(&self.shared.log).clear();
     }
 
+    /// Somebody writes to the bot; the number of that.
+    pub(crate) fn write_to_bot(&self, chat: i64, user: i64, text: &str) -> i64 {
+        let mut exchange = self.shared.exchange();
+        let (now, number) = (exchange.clock.read(), exchange.updates.len() + 500);
+        exchange.updates.push(json!({
+            "update_id": number,
+            "message": {
+                "message_id": number, "date": now / 1_000 - 60, "text": text,
+                "chat": { "id": chat, "type": "private", "first_name": "Ada" },
+                "from": { "id": user, "is_bot": false, "first_name": "Ada" },
+            },
+        }));
+        i64::try_from(number).expect("a small number")
+    }
+
     /// Texts that Telegram took, in the order of arrival.
     pub(crate) fn told(&self) -> Vec<String> {
         let text = |request: Request| {
             let body: Value = serde_json::from_str(&request.body).expect("a message is JSON");
-            body["text"].as_str().expect("a message has a text").to_owned()
+            as_read(&body["text"])
         };
         self.requests_to("/sendMessage")
             .into_iter()
@@ -292,6 +314,7 @@ impl Shared {
             let mut body = vec![0; length.unwrap_or(0)];
             stream.read_exact(&mut body)?;
             request.body = String::from_utf8_lossy(&body).into_owned();
+            request.bytes = body;
             request.answered = fault.is_none();
             let (answer, date) = self.exchange().answer(&request);
             lock(&self.log).push(request);
@@ -335,6 +358,16 @@ impl Exchange {
             path if path.starts_with("/bot") && path.ends_with("/sendMessage") => {
                 let message = json!({"message_id": 7, "date": now / 1_000, "chat": {"id": 42}});
                 self.good(request, json!({ "ok": true, "result": message }))
+            }
+            path if path.starts_with("/bot") && path.ends_with("/sendPhoto") => {
+                self.good(request, json!({ "ok": true, "result": { "message_id": 8 } }))
+            }
+            path if path.starts_with("/bot") && path.ends_with("/getUpdates") => {
+                let question: Value = serde_json::from_str(&request.body).expect("JSON");
+                let offset = question["offset"].as_i64().unwrap_or(0);
+                let is_new = |update: &&Value| update["update_id"].as_i64() >= Some(offset);
+                let updates: Vec<&Value> = self.updates.iter().filter(is_new).collect();
+                self.good(request, json!({ "ok": true, "result": updates }))
             }
             path if path.starts_with("/bot") && path.ends_with("/getMe") => {
                 let bot = json!({"id": 123_456_789, "is_bot": true, "username": "a_test_bot"});
@@ -513,6 +546,7 @@ fn parse(head: &str) -> Request {
         target: words.next().unwrap_or_default(),
         headers: lines.filter_map(header).collect(),
         body: String::new(),
+        bytes: Vec::new(),
         at: clock::instant(),
         answered: false,
     }
