@@ -96,6 +96,9 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
                 .map_err(|error| Failure::storage(&anyhow::Error::new(error)))?;
             return Ok(document(&page).into());
         }
+        Some(Command::Explain { topic }) => {
+            return Ok(command::explain::explain(topic.as_deref()).into());
+        }
         Some(Command::TelegramSetup) => {
             let (bot, extra_roots) = Config::load_bot(options, environment)?;
             let http = Http::new(extra_roots.as_deref(), Stop::on_signals())?;
@@ -176,9 +179,13 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
             step(&config, &http, &System::shared(), run::flatten)
                 .map(|report| Some(answer(&report)))
         }
-        // The last three were done above, before there was a configuration.
+        // The last four were done above, before there was a configuration.
         Some(
-            Command::Run | Command::Completions { .. } | Command::Man | Command::TelegramSetup,
+            Command::Run
+            | Command::Completions { .. }
+            | Command::Explain { .. }
+            | Command::Man
+            | Command::TelegramSetup,
         )
         | None => {
             let http = Http::new(config.extra_roots.as_deref(), stop)?;
@@ -335,9 +342,7 @@ fn print_answer(options: &Options, answer: Option<Answer>) -> u8 {
 
 fn log_failure(failure: &Failure) {
     log::error!("{failure}");
-    if !failure.hint.is_empty() {
-        log::error!("hint: {}", failure.hint);
-    }
+    log::error!("hint: {}", failure.advice());
 }
 
 /// What was done is done, whether anybody reads of it or not: a full disk or a closed pipe at

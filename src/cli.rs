@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
+use crate::help;
 use crate::history::sweep::Range;
 use crate::trading::market::Symbol;
 use crate::trading::time::{Interval, When};
@@ -166,6 +168,13 @@ pub enum Command {
         #[arg(long, value_name = "DATE")]
         to: Option<When>,
     },
+    /// What an exit code or a halt means, what is safe then, and what to type
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain {
+        /// An exit code or another topic; without one, the list of them
+        #[arg(hide_possible_values = true, value_parser = PossibleValuesParser::new(help::parts().map(|part| part.topic)))]
+        topic: Option<String>,
+    },
     /// Find the number of a chat: write to the bot, and it is shown
     #[command(after_help = TELEGRAM_SETUP_EXAMPLES)]
     TelegramSetup,
@@ -254,6 +263,11 @@ const CANDLES_EXAMPLES: &str = "Examples:
 Months that are over come from Binance's public dumps, their checksums verified; the rest from the
 exchange itself, closed candles only. Whole months are fetched. What is there already is not fetched
 again: started anew, it goes on where it was, and brings what is new. No key is needed.";
+
+const EXPLAIN_EXAMPLES: &str = "Examples:
+  ouroboros explain
+  ouroboros explain 76
+  ouroboros explain coins-missing";
 
 const TELEGRAM_SETUP_EXAMPLES: &str = "Examples:
   ouroboros telegram-setup

@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::help;
+
 /// Why a start did not end with 0.
 #[derive(Debug, Clone)]
 pub struct Failure {
@@ -136,8 +138,19 @@ impl Failure {
     /// As `--json` shows it.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let Self { kind, message, hint } = self;
+        let Self { kind, message, .. } = self;
+        let hint = self.advice();
         json!({ "code": kind.code(), "kind": kind.name(), "message": message, "hint": hint })
+    }
+
+    /// What helps, and where more is said.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        let halt = (self.kind == Kind::Halted).then(|| help::about_halt(&self.message)).flatten();
+        let code = self.kind.code().to_string();
+        let topic = halt.map_or(&*code, |part| part.topic);
+        let more = format!("`ouroboros explain {topic}` says more");
+        if self.hint.is_empty() { more } else { format!("{}; {more}", self.hint) }
     }
 
     /// A wrong configuration.

@@ -23,6 +23,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod failure;
+mod help;
 pub mod logging;
 pub mod random;
 pub mod stop;

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod backtest;
 pub mod candles;
 pub mod check;
+pub mod explain;
 pub mod flatten;
 pub mod halt;
 mod progress;

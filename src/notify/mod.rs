@@ -373,7 +373,7 @@ fn failure_text(config: &Config, failure: &Failure, ongoing: &OngoingFailure) ->
         report::headline(config),
         failure.kind.code(),
         failure.message,
-        failure.hint
+        failure.advice()
     )
 }
 

@@ -21,6 +21,7 @@ const LEVELS: &[&[&str]] = &[
     &["random", "trading"],
     &["history"],
     &["page"],
+    &["help"],
     &["cli", "clock", "failure"],
     &["config", "logging", "stop"],
     &["report"],
