@@ -16,7 +16,7 @@ use crate::clock;
 use crate::command::backtest::Wanted;
 use crate::command::resume::Resume;
 use crate::command::{
-    self, Answer, audit, backtest, candles, check, flatten, halt, resume, status, sweep,
+    self, Answer, audit, backtest, candles, check, flatten, halt, instances, resume, status, sweep,
 };
 use crate::config::{self, Config};
 use crate::exchange::http::Http;
@@ -81,30 +81,44 @@ impl From<Answer> for Said {
     }
 }
 
-fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said, Failure> {
-    let options = &cli.options;
+/// What is done without a book and without the configuration of one.
+fn without_a_book(
+    cli: &Cli,
+    environment: &BTreeMap<OsString, OsString>,
+) -> Result<Option<Said>, Failure> {
     match &cli.command {
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "ouroboros", &mut script);
-            return Ok(document(&script).into());
+            Ok(Some(document(&script).into()))
         }
         Some(Command::Man) => {
             let mut page = Vec::new();
             clap_mangen::Man::new(Cli::command())
                 .render(&mut page)
                 .map_err(|error| Failure::storage(&anyhow::Error::new(error)))?;
-            return Ok(document(&page).into());
+            Ok(Some(document(&page).into()))
         }
         Some(Command::Explain { topic }) => {
-            return Ok(command::explain::explain(topic.as_deref()).into());
+            Ok(Some(command::explain::explain(topic.as_deref()).into()))
+        }
+        Some(Command::Status { all: true }) => {
+            let (answer, failure) = instances::instances(cli.options.state_dir.as_deref())?;
+            Ok(Some(Said { answer: Some(answer), failure }))
         }
         Some(Command::TelegramSetup) => {
-            let (bot, extra_roots) = Config::load_bot(options, environment)?;
+            let (bot, extra_roots) = Config::load_bot(&cli.options, environment.clone())?;
             let http = Http::new(extra_roots.as_deref(), Stop::on_signals())?;
-            return Ok(command::telegram_setup::telegram_setup(&bot, &http)?.into());
+            Ok(Some(command::telegram_setup::telegram_setup(&bot, &http)?.into()))
         }
-        _ => {}
+        _ => Ok(None),
+    }
+}
+
+fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said, Failure> {
+    let options = &cli.options;
+    if let Some(said) = without_a_book(cli, &environment)? {
+        return Ok(said);
     }
 
     // Signals are caught from the first moment on, but for a question: Ctrl-C answers that.
@@ -164,7 +178,7 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
             candles::candles(&config, http, &wanted).map(Some)
         }
         Some(Command::Audit) => audit::audit(&System, &config).map(Some),
-        Some(Command::Status) => status::status(&config, now).map(Some),
+        Some(Command::Status { .. }) => status::status(&config, now).map(Some),
         Some(Command::Halt { reason }) => halt::halt(&config, reason, now).map(Some),
         Some(Command::Resume { not_executed, new_book }) => {
             let how = match (not_executed, new_book) {
@@ -216,7 +230,7 @@ fn only_looks(command: &Command) -> bool {
             | Command::Candles { .. }
             | Command::Check
             | Command::Report { .. }
-            | Command::Status
+            | Command::Status { .. }
             | Command::Sweep { .. }
     )
 }

@@ -74,7 +74,11 @@ pub enum Command {
     Run,
     /// What is held, the last decision, profit and loss; touches nothing, needs no network
     #[command(after_help = STATUS_EXAMPLES)]
-    Status,
+    Status {
+        /// Every instance in one table: those below `--state-dir`, else below /var/lib/ouroboros
+        #[arg(long)]
+        all: bool,
+    },
     /// Look at everything that a run needs, one line each, and say how to mend it
     #[command(after_help = CHECK_EXAMPLES)]
     Check,
@@ -208,7 +212,8 @@ const RUN_EXAMPLES: &str = "Examples:
 
 const STATUS_EXAMPLES: &str = "Examples:
   ouroboros status
-  ouroboros status --candles demo --json";
+  ouroboros status --candles demo --json
+  sudo -u ouroboros ouroboros status --all";
 
 const CHECK_EXAMPLES: &str = "Examples:
   ouroboros check

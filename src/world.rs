@@ -23,6 +23,7 @@ use crate::report;
 use crate::store::disk::Disk;
 use crate::store::journal::hex;
 use crate::store::outside::Outside;
+use crate::store::shared::SharedLimits;
 use crate::store::{self, Identity, Outbox, Recorded, State, Store};
 use crate::trading::book::{Book, Halt, HaltedBy};
 use crate::trading::ledger::{Intent, Ledger};
@@ -71,7 +72,8 @@ impl World {
         }
         let recording = recording(config)?;
         let store = Store::open(Arc::clone(&disk), &folder)?;
-        let outside = Outside::load(disk, &folder);
+        let outside = Outside::load(disk, &folder)
+            .sharing(config.shared_limits.clone().map(SharedLimits::at));
         let exchange = match recording {
             Some(recording) => Box::new(recording),
             None => market(config, http, &outside),

@@ -7,6 +7,7 @@ pub mod check;
 pub mod explain;
 pub mod flatten;
 pub mod halt;
+pub mod instances;
 mod progress;
 pub mod report;
 pub mod resume;

@@ -46,6 +46,8 @@ pub struct Config {
     pub market_url: Url,
     /// Where the exchange publishes the candles of past months; `None` where nobody does.
     pub dumps_url: Option<Url>,
+    /// What instances on one address tell each other of the exchange's limits.
+    pub shared_limits: Option<PathBuf>,
     /// A PEM file of further trusted roots.
     pub extra_roots: Option<PathBuf>,
     /// Whom to tell.
@@ -207,6 +209,7 @@ pub const VARIABLES: &[Variable] = &[
     plain("MAX_DAILY_LOSS_USDT"),
     plain("FEE_BPS"),
     plain("SLIPPAGE_BPS"),
+    plain("SHARED_LIMITS_FILE"),
     plain("SSL_CERT_FILE"),
     secret("TELEGRAM_BOT_TOKEN"),
     plain("TELEGRAM_CHAT_ID"),
@@ -281,6 +284,7 @@ impl Config {
         let telegram = settings.telegram()?;
         let healthcheck = settings.secret_url("HEALTHCHECK_URL")?.map(SecretUrl);
         let metrics_file = settings.metrics_file()?;
+        let shared_limits = settings.path("SHARED_LIMITS_FILE")?;
         let extra_roots = settings.path("SSL_CERT_FILE")?;
 
         let mode = match &options.candles {
@@ -321,6 +325,7 @@ impl Config {
             opening_balance,
             market_url,
             dumps_url,
+            shared_limits,
             extra_roots,
             telegram,
             healthcheck,

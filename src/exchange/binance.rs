@@ -12,6 +12,7 @@ use super::wire::{self, BadKlines, BookTicker, Kline};
 use crate::clock::Deadline;
 use crate::failure::{self, Failure};
 use crate::store::outside::Outside;
+use crate::store::shared::Leave;
 use crate::trading::candle::Fault;
 use crate::trading::market::SymbolRules;
 use crate::trading::order::Kind;
@@ -226,7 +227,15 @@ impl Binance {
         requests: Vec<Request>,
         outside: &Outside,
     ) -> Result<Asked, Failure> {
-        self.respect_ban(outside)?;
+        let weight = requests.iter().map(|request| weight(&request.url)).sum();
+        match outside.ask(&self.host(), weight, self.now()) {
+            Leave::Granted => {}
+            Leave::Silence(until) => return Err(self.silenced("asked for silence and", until)),
+            Leave::UsedUp(until) => {
+                let why = "has answered as much as this address may ask in a minute, and by SHARED_LIMITS_FILE";
+                return Err(self.silenced(why, until));
+            }
+        }
         Ok(self.http.begin(requests, self.deadline.within(ONE_QUESTION)))
     }
 
@@ -241,7 +250,7 @@ impl Binance {
         // remembered even by a run that was told to stop.
         let weights = answers.iter().flatten().filter_map(|answer| answer.used_weight);
         if let Some(weight) = weights.max() {
-            outside.memory.used_weight = Some(weight);
+            outside.counted(&self.host(), weight, self.now());
             log::debug!("{} counts a used weight of {weight} for this minute", self.host());
         }
         let silence = answers.iter().flatten().filter(|answer| answer.wants_silence());
@@ -283,18 +292,10 @@ impl Binance {
             .ok_or_else(|| Failure::unreachable(format!("{} does not tell the time", self.host())))
     }
 
-    fn respect_ban(&self, outside: &Outside) -> Result<(), Failure> {
-        match outside.banned_until(&self.host(), self.now()) {
-            Some(until) => Err(self.silenced("asked for silence and", until)),
-            None => Ok(()),
-        }
-    }
-
-    /// Remembers a wish for silence at once: the process may be killed before it ends.
+    /// Remembers a wish for silence.
     pub(crate) fn note_ban(&self, answer: &Answer, outside: &mut Outside) -> Failure {
         let until = silent_until(answer);
-        outside.memory.bans.insert(self.host(), until.to_string());
-        outside.save();
+        outside.silence(&self.host(), until);
         self.silenced(&format!("answered with HTTP {} and", answer.status), until)
     }
 
@@ -305,6 +306,30 @@ impl Binance {
             "nothing was done; the first run after that time goes on. \
              Other programs on this address count too",
         )
+    }
+}
+
+/// What a question counts as. **Source**: Binance Spot REST, each endpoint's "Weight"; one that is
+/// not listed here counts as the heaviest that is.
+fn weight(url: &Url) -> u64 {
+    let has = |name: &str| url.query_pairs().any(|(key, _)| key == name);
+    let path = url.path();
+    let is = |end: &str| path.ends_with(end);
+    if is(TIME) || path.contains("/sapi/") {
+        // Endpoints of `/sapi` have a budget of their own.
+        1
+    } else if is(KLINES) {
+        2
+    } else if is(BOOK_TICKER) {
+        if has("symbol") { 2 } else { 4 }
+    } else if is("/order") {
+        4
+    } else if is("/openOrders") {
+        if has("symbol") { 6 } else { 80 }
+    } else if is("/myTrades") && has("orderId") {
+        5
+    } else {
+        20
     }
 }
 

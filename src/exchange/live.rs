@@ -275,7 +275,7 @@ impl Live {
             Err(error) => return Sent::Unknown(format!("no answer to the order: {error:#}")),
         };
         if let Some(weight) = answer.used_weight {
-            outside.memory.used_weight = Some(weight);
+            outside.counted(&self.binance.host(), weight, self.binance.now());
         }
         let silence = answer.wants_silence().then(|| self.binance.note_ban(&answer, outside));
         if answer.status == 200 {

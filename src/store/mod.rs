@@ -11,6 +11,7 @@ pub(crate) mod journal;
 mod mount;
 pub mod outside;
 pub mod probe;
+pub mod shared;
 
 use std::any::Any;
 use std::path::{Path, PathBuf};

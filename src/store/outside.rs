@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::atomic::{self, Durability};
 use super::disk::Disk;
 use super::journal::hex;
+use super::shared::{Leave, SharedLimits, later};
 use super::{Message, Outbox};
 use crate::trading::market::SymbolRules;
 use crate::trading::time::Timestamp;
@@ -28,6 +29,8 @@ pub struct Outside {
     /// What is remembered.
     pub memory: Memory,
     saved: Memory,
+    /// What other instances on this address know, if they share it.
+    shared: Option<SharedLimits>,
 }
 
 /// What is remembered.
@@ -114,7 +117,40 @@ impl Outside {
                 Memory::default()
             }
         };
-        Self { disk, folder: folder.to_owned(), saved: memory.clone(), memory }
+        Self { disk, folder: folder.to_owned(), saved: memory.clone(), memory, shared: None }
+    }
+
+    /// The same, and what other instances on this address know counts too.
+    #[must_use]
+    pub fn sharing(self, shared: Option<SharedLimits>) -> Self {
+        Self { shared, ..self }
+    }
+
+    /// Whether requests of so much weight may be sent to `host`; they are counted then.
+    #[must_use]
+    pub fn ask(&self, host: &str, weight: u64, now: Timestamp) -> Leave {
+        match (self.banned_until(host, now), &self.shared) {
+            (Some(until), _) => Leave::Silence(until),
+            (None, Some(shared)) => shared.ask(host, weight, now),
+            (None, None) => Leave::Granted,
+        }
+    }
+
+    /// Remembers the weight that `host` counted for this minute.
+    pub fn counted(&mut self, host: &str, weight: u64, now: Timestamp) {
+        self.memory.used_weight = Some(weight);
+        if let Some(shared) = &self.shared {
+            shared.counted(host, weight, now);
+        }
+    }
+
+    /// Remembers at once that `host` wants silence: the process may be killed before it ends.
+    pub fn silence(&mut self, host: &str, until: Timestamp) {
+        self.memory.bans.insert(host.to_owned(), until.to_string());
+        self.save();
+        if let Some(shared) = &self.shared {
+            shared.silence(host, until);
+        }
     }
 
     /// Writes what changed. A failure is said and costs nothing.
@@ -176,13 +212,6 @@ fn text_hash(message: &Message) -> String {
     hex(&Sha256::digest(&message.text))
 }
 
-/// The moment, if it lies ahead but not absurdly far: a clock that was set back by years must not
-/// turn a minute's ban into years of silence.
-fn later(moment: &str, now: Timestamp) -> Option<Timestamp> {
-    let until: Timestamp = moment.parse().ok()?;
-    (until > now && until.millis_since(now) <= LONGEST_BAN_MILLIS).then_some(until)
-}
-
 impl RulesV1 {
     /// The rules as text.
     #[must_use]
@@ -233,6 +262,3 @@ fn finest() -> String {
 fn yes() -> bool {
     true
 }
-
-/// Binance's longest ban is three days; one more for clocks.
-const LONGEST_BAN_MILLIS: i64 = 4 * 24 * 60 * 60 * 1000;

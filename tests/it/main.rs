@@ -78,6 +78,8 @@ mod live;
 mod long_live;
 /// The machine as a table, and every combination enumerated.
 mod machine;
+/// Many instances on one machine, one address and one account.
+mod many;
 /// Figures for Prometheus.
 mod metrics;
 /// The order protocol as a model, searched exhaustively, and with planted bugs.

@@ -228,16 +228,21 @@ impl Live {
 
     /// What part sales of the open position brought so far: only the state file knows.
     fn proceeds(&self) -> Decimal {
-        let state: Value = serde_json::from_str(&self.folder().text("state.json")).expect("JSON");
-        match state.pointer("/body/position/holding/proceeds") {
-            Some(Value::String(text)) => super::table::decimal(text),
-            _ => Decimal::ZERO,
-        }
+        proceeds(&self.folder())
+    }
+}
+
+/// What part sales of the open position in this book brought so far: only the state file knows.
+pub(crate) fn proceeds(book: &Folder) -> Decimal {
+    let state: Value = serde_json::from_str(&book.text("state.json")).expect("JSON");
+    match state.pointer("/body/position/holding/proceeds") {
+        Some(Value::String(text)) => super::table::decimal(text),
+        _ => Decimal::ZERO,
     }
 }
 
 /// Coins on the book, dust included.
-fn booked(status: &Value, asset: &str) -> Decimal {
+pub(crate) fn booked(status: &Value, asset: &str) -> Decimal {
     let position = &status["position"];
     if position["asset"] == asset {
         return money(position, "/quantity");
