@@ -17,6 +17,7 @@ use crate::command::backtest::Wanted;
 use crate::command::resume::Resume;
 use crate::command::{
     self, Answer, audit, backtest, candles, check, flatten, halt, instances, resume, status, sweep,
+    trades,
 };
 use crate::config::{self, Config};
 use crate::exchange::http::Http;
@@ -166,6 +167,10 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
         Some(Command::Report { html }) => {
             command::report::report(&System, &config, html.as_deref(), now).map(Some)
         }
+        Some(Command::Trades { by, year, zone, format }) => {
+            let (by, year, zone, format) = (*by, *year, zone.as_deref(), *format);
+            trades::trades(&System, &config, &trades::Wanted { by, year, zone, format }).map(Some)
+        }
         Some(Command::Candles { symbols, interval, from, to }) => {
             let http = Http::new(config.extra_roots.as_deref(), stop)?;
             let wanted = candles::Wanted {
@@ -232,6 +237,7 @@ fn only_looks(command: &Command) -> bool {
             | Command::Report { .. }
             | Command::Status { .. }
             | Command::Sweep { .. }
+            | Command::Trades { .. }
     )
 }
 

@@ -156,6 +156,22 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         html: Option<PathBuf>,
     },
+    /// What was bought and sold, as CSV or JSON, for spreadsheets and tax tools
+    #[command(after_help = TRADES_EXAMPLES)]
+    Trades {
+        /// One line a fill or a round trip
+        #[arg(long, value_enum, default_value_t = By::Fill)]
+        by: By,
+        /// Only this year's; of a round trip its end counts
+        #[arg(long, value_name = "YEAR", value_parser = clap::value_parser!(i16).range(2009..=9999))]
+        year: Option<i16>,
+        /// In whose time, such as Europe/Berlin; UTC by default
+        #[arg(long, value_name = "ZONE")]
+        zone: Option<String>,
+        /// For whom the CSV is
+        #[arg(long, value_enum, default_value_t = Format::Csv)]
+        format: Format,
+    },
     /// Fetch history into a folder that --candles reads, `./candles` unless it is named
     #[command(after_help = CANDLES_EXAMPLES)]
     Candles {
@@ -191,6 +207,38 @@ pub enum Command {
     /// Print the manual page
     #[command(after_help = MAN_EXAMPLES)]
     Man,
+}
+
+/// What a line of `trades` is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum By {
+    /// An order, as far as it was executed.
+    Fill,
+    /// An entry and what ended it.
+    Trip,
+}
+
+/// For whom the CSV of `trades` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Spreadsheets and scripts.
+    Csv,
+    /// Koinly's universal template.
+    Koinly,
+    /// `CoinTracking`'s own columns.
+    Cointracking,
+}
+
+impl Format {
+    /// As it is asked for.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Koinly => "koinly",
+            Self::Cointracking => "cointracking",
+        }
+    }
 }
 
 const STATE_DIR_HELP: &str =
@@ -259,6 +307,16 @@ const REPORT_EXAMPLES: &str = "Examples:
   ouroboros report --candles demo --html demo.html
 
 The journal is recomputed as by `ouroboros audit`; nothing is asked of the network.";
+
+const TRADES_EXAMPLES: &str = "Examples:
+  ouroboros trades > trades.csv
+  ouroboros trades --year 2026 --zone Europe/Berlin --by trip
+  ouroboros trades --format koinly > koinly.csv
+  ouroboros trades --json
+
+The journal is recomputed as by `ouroboros audit`; nothing is asked of the network. What a fill gained
+is reckoned against the oldest coins of its asset (FIFO), after fees in the asset and the quote asset;
+what a round trip gained is the book's own figure, which counts all that the entry cost.";
 
 const CANDLES_EXAMPLES: &str = "Examples:
   ouroboros candles --from 2023-01-01

@@ -14,6 +14,7 @@ pub mod resume;
 pub mod status;
 pub mod sweep;
 pub mod telegram_setup;
+pub mod trades;
 
 use serde_json::Value;
 

@@ -6,6 +6,7 @@ pub mod curve;
 pub mod engine;
 pub mod figures;
 pub mod health;
+pub mod lots;
 pub mod normal;
 pub mod overfit;
 mod quick;

@@ -132,6 +132,8 @@ mod targets;
 mod telling;
 /// Sources and documents: arrows that point one way, and papers that agree with the code.
 mod tidy;
+/// What was bought and sold, as a list.
+mod trades;
 /// Connections that break in every way: 69, and the next good run goes on.
 mod transport;
 
