@@ -2,9 +2,10 @@
 //! that a test can call the whole of it.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -16,12 +17,13 @@ use crate::clock;
 use crate::command::backtest::Wanted;
 use crate::command::resume::Resume;
 use crate::command::{
-    self, Answer, audit, backtest, candles, check, flatten, halt, instances, resume, status, sweep,
-    trades,
+    self, Answer, audit, backtest, candles, check, crontab, flatten, halt, init, instances, resume,
+    status, sweep, trades, units,
 };
 use crate::config::{self, Config};
 use crate::exchange::http::Http;
 use crate::failure::{Failure, Kind};
+use crate::instance::CONFIGURATION;
 use crate::logging::{self, Surroundings, Verbosity};
 use crate::notify::{self, Asked, Ending, Over};
 use crate::report::{Action, Report};
@@ -82,43 +84,11 @@ impl From<Answer> for Said {
     }
 }
 
-/// What is done without a book and without the configuration of one.
-fn without_a_book(
-    cli: &Cli,
-    environment: &BTreeMap<OsString, OsString>,
-) -> Result<Option<Said>, Failure> {
-    match &cli.command {
-        Some(Command::Completions { shell }) => {
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut Cli::command(), "ouroboros", &mut script);
-            Ok(Some(document(&script).into()))
-        }
-        Some(Command::Man) => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command())
-                .render(&mut page)
-                .map_err(|error| Failure::storage(&anyhow::Error::new(error)))?;
-            Ok(Some(document(&page).into()))
-        }
-        Some(Command::Explain { topic }) => {
-            Ok(Some(command::explain::explain(topic.as_deref()).into()))
-        }
-        Some(Command::Status { all: true }) => {
-            let (answer, failure) = instances::instances(cli.options.state_dir.as_deref())?;
-            Ok(Some(Said { answer: Some(answer), failure }))
-        }
-        Some(Command::TelegramSetup) => {
-            let (bot, extra_roots) = Config::load_bot(&cli.options, environment.clone())?;
-            let http = Http::new(extra_roots.as_deref(), Stop::on_signals())?;
-            Ok(Some(command::telegram_setup::telegram_setup(&bot, &http)?.into()))
-        }
-        _ => Ok(None),
-    }
-}
-
 fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said, Failure> {
     let options = &cli.options;
-    if let Some(said) = without_a_book(cli, &environment)? {
+    if let Some(command) = &cli.command
+        && let Some(said) = without_a_book(command, options, &environment)?
+    {
         return Ok(said);
     }
 
@@ -198,13 +168,16 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
             step(&config, &http, &System::shared(), run::flatten)
                 .map(|report| Some(answer(&report)))
         }
-        // The last four were done above, before there was a configuration.
+        // The others were done above, before there was a configuration.
         Some(
             Command::Run
             | Command::Completions { .. }
+            | Command::Crontab
             | Command::Explain { .. }
+            | Command::Init { .. }
             | Command::Man
-            | Command::TelegramSetup,
+            | Command::TelegramSetup
+            | Command::Units { .. },
         )
         | None => {
             let http = Http::new(config.extra_roots.as_deref(), stop)?;
@@ -213,6 +186,90 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
         }
     };
     done.map(Said::from)
+}
+
+/// What is done without a book of its own: what sets a job up, with the configuration of another
+/// start or with none, and what explains.
+fn without_a_book(
+    command: &Command,
+    options: &Options,
+    environment: &BTreeMap<OsString, OsString>,
+) -> Result<Option<Said>, Failure> {
+    let answer = match command {
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "ouroboros", &mut script);
+            document(&script)
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command())
+                .render(&mut page)
+                .map_err(|error| Failure::storage(&anyhow::Error::new(error)))?;
+            document(&page)
+        }
+        Command::Init { settings, instance, dir, yes } => {
+            let (instance, folder) = (instance.as_ref(), dir.as_deref());
+            let wanted = init::Wanted { instance, folder, settings, yes: *yes };
+            init::init(options, &wanted)?
+        }
+        Command::Units { instance, interval, dir } => {
+            let own = instance.env_file(Path::new(CONFIGURATION));
+            let own = options.env_file.clone().or_else(|| own.exists().then_some(own));
+            let interval = match interval {
+                Some(interval) => *interval,
+                None => {
+                    as_started(&Options { env_file: own, ..options.clone() }, environment)?
+                        .rules
+                        .interval
+                }
+            };
+            units::units(instance, interval, &program()?, dir.as_deref())?
+        }
+        Command::Crontab => {
+            let config = as_started(options, environment)?;
+            crontab::crontab(options, &config, &program()?)?
+        }
+        Command::Explain { topic } => command::explain::explain(topic.as_deref()),
+        Command::TelegramSetup => {
+            let (bot, extra_roots) = Config::load_bot(options, environment.clone())?;
+            let http = Http::new(extra_roots.as_deref(), Stop::on_signals())?;
+            command::telegram_setup::telegram_setup(&bot, &http)?
+        }
+        Command::Status { all: true } => {
+            let (answer, failure) = instances::instances(options.state_dir.as_deref())?;
+            return Ok(Some(Said { answer: Some(answer), failure }));
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(answer.into()))
+}
+
+/// What a timer's or cron's own start will be told: the file, and nothing of this shell's environment.
+fn as_started(
+    options: &Options,
+    environment: &BTreeMap<OsString, OsString>,
+) -> Result<Config, Failure> {
+    let is_set = |name: &str| environment.get(OsStr::new(name)).is_some_and(|it| !it.is_empty());
+    for variable in config::VARIABLES.iter().filter(|variable| is_set(variable.name)) {
+        log::warn!(
+            "`{}` is set in this shell, which the start will not see; what is in the file counts",
+            variable.name
+        );
+    }
+    let config = Config::load(options, BTreeMap::new())?;
+    for warning in &config.warnings {
+        log::warn!("{warning}");
+    }
+    Ok(config)
+}
+
+/// Where this program is.
+fn program() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(|error| {
+        let error = anyhow::Error::new(error).context("failed to find this program's own path");
+        Failure::storage(&error)
+    })
 }
 
 /// What options and environment say; a history has a place of its own where none is named.
@@ -314,10 +371,7 @@ fn document(bytes: &[u8]) -> Answer {
 
 fn start_log(options: &Options, environment: &BTreeMap<OsString, OsString>) {
     let text = |name: &str| {
-        environment
-            .get(std::ffi::OsStr::new(name))
-            .and_then(|value| value.to_str())
-            .map(str::to_owned)
+        environment.get(OsStr::new(name)).and_then(|value| value.to_str()).map(str::to_owned)
     };
     let verbosity = match (options.quiet, options.verbose) {
         (true, _) => Verbosity::Quiet,

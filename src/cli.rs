@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::help;
 use crate::history::sweep::Range;
+use crate::instance::Instance;
 use crate::trading::market::Symbol;
 use crate::trading::time::{Interval, When};
 
@@ -33,7 +34,7 @@ pub struct Cli {
 }
 
 /// What every command understands.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct Options {
     /// Paper trading: real candles, simulated fills, no order leaves; wins over `DRY_RUN=false`
@@ -198,6 +199,38 @@ pub enum Command {
     /// Find the number of a chat: write to the bot, and it is shown
     #[command(after_help = TELEGRAM_SETUP_EXAMPLES)]
     TelegramSetup,
+    /// Write a file of variables to begin with, and say what to type next; asks on a terminal
+    #[command(after_help = INIT_EXAMPLES)]
+    Init {
+        /// Values, in the words of `.env.example`; what is given is not asked
+        #[arg(value_name = "NAME=VALUE")]
+        settings: Vec<String>,
+        /// For systemd: the file is /etc/ouroboros/NAME.env instead of ./.env (or `--env-file`)
+        #[arg(long, value_name = "NAME", conflicts_with = "env_file")]
+        instance: Option<Instance>,
+        /// Another folder than /etc/ouroboros
+        #[arg(long, value_name = "DIR", requires = "instance")]
+        dir: Option<PathBuf>,
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// The units of an instance for systemd, with the calendar of its timeframe
+    #[command(after_help = UNITS_EXAMPLES)]
+    Units {
+        /// A name of your own: its variables are in /etc/ouroboros/NAME.env
+        #[arg(long, value_name = "NAME")]
+        instance: Instance,
+        /// How long a candle lasts; `TIMEFRAME` of the instance by default
+        #[arg(long, value_name = "INTERVAL")]
+        interval: Option<Interval>,
+        /// Write them there instead of printing them
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+    /// The line for a crontab
+    #[command(after_help = CRONTAB_EXAMPLES)]
+    Crontab,
     /// Print completions for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -337,6 +370,28 @@ const TELEGRAM_SETUP_EXAMPLES: &str = "Examples:
   ouroboros telegram-setup --env-file /etc/ouroboros/BTC-ETH.env
 
 Needs TELEGRAM_BOT_TOKEN alone. Waits a minute for somebody to write; nothing is changed.";
+
+const INIT_EXAMPLES: &str = "Examples:
+  ouroboros init
+  ouroboros init --yes SYMBOL_BASE=SOL/USDT TIMEFRAME=1h TRADE_AMOUNT_USDT=50
+  sudo ouroboros init --instance BTC-ETH
+
+It has every variable with its comment, mode 0600. Nothing is overwritten. Secrets are neither asked for
+nor taken here: write them into the file, or under systemd name them by LoadCredential= (see the unit).";
+
+const UNITS_EXAMPLES: &str = "Examples:
+  ouroboros units --instance BTC-ETH --interval 4h
+  sudo ouroboros units --instance BTC-ETH --dir /etc/systemd/system
+
+TIMEFRAME is read from --env-file, else from /etc/ouroboros/NAME.env if it is there, else from ./.env.
+Nothing is started or enabled. Started again after TIMEFRAME was changed, it changes the calendar.";
+
+const CRONTAB_EXAMPLES: &str = "Examples:
+  ouroboros crontab
+  (crontab -l; ouroboros --env-file ~/btc-eth.env --state-dir ~/btc-eth crontab) | crontab -
+
+TIMEFRAME is read from the file of variables, as cron's own starts do. For candles of more than a quarter
+of an hour it starts every quarter, which is right in every time zone: where no candle ended, nothing is done.";
 
 const COMPLETIONS_EXAMPLES: &str = "Examples:
   ouroboros completions bash > /etc/bash_completion.d/ouroboros

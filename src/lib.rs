@@ -24,6 +24,7 @@ pub mod clock;
 pub mod config;
 pub mod failure;
 mod help;
+pub mod instance;
 pub mod logging;
 pub mod random;
 pub mod stop;

@@ -4,17 +4,22 @@ pub mod audit;
 pub mod backtest;
 pub mod candles;
 pub mod check;
+pub mod crontab;
 pub mod explain;
 pub mod flatten;
 pub mod halt;
+pub mod init;
 pub mod instances;
+mod placing;
 mod progress;
 pub mod report;
 pub mod resume;
+mod schedule;
 pub mod status;
 pub mod sweep;
 pub mod telegram_setup;
 pub mod trades;
+pub mod units;
 
 use serde_json::Value;
 

@@ -66,6 +66,8 @@ mod health;
 mod healthcheck;
 /// The program with nothing real around it.
 mod inside;
+/// From nothing to a job that runs: `init`, `units`, `crontab`.
+mod install;
 /// Keys of live trading: where they come from, and every way in which one can be wrong.
 mod keys;
 /// The real binary in live mode, killed and hurt at every system call.

@@ -18,7 +18,7 @@ use crate::support::folder::walk;
 
 /// The program from the bottom up. A module may know what is on a lower line, and nothing else.
 const LEVELS: &[&[&str]] = &[
-    &["random", "trading"],
+    &["instance", "random", "trading"],
     &["history"],
     &["page"],
     &["help"],

@@ -6,15 +6,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Found;
+use crate::command::schedule;
 use crate::config::Config;
 use crate::preflight::Finding;
 use crate::trading::time::{Interval, Timestamp};
 
 /// The newest decision against the clock, or what would make the first one.
 pub(super) fn look(config: &Config, found: &Found, now: Timestamp) -> Finding {
-    let Some(book) = found.book() else { return no_run_yet() };
-    let Some(last) = book.last_candle else { return no_run_yet() };
-    decided(last, config.rules.interval, book.halt.is_some(), now)
+    let interval = config.rules.interval;
+    let Some(book) = found.book() else { return no_run_yet(interval) };
+    let Some(last) = book.last_candle else { return no_run_yet(interval) };
+    decided(last, interval, book.halt.is_some(), now)
 }
 
 fn decided(last: Timestamp, interval: Interval, is_halted: bool, now: Timestamp) -> Finding {
@@ -36,7 +38,7 @@ fn decided(last: Timestamp, interval: Interval, is_halted: bool, now: Timestamp)
     )
 }
 
-fn no_run_yet() -> Finding {
+fn no_run_yet(interval: Interval) -> Finding {
     match starter() {
         Some(path) => {
             let text = format!("no decision yet; `{}` is there to start a run", path.display());
@@ -45,7 +47,10 @@ fn no_run_yet() -> Finding {
         None => Finding::warning(
             NAME,
             "no decision yet, and neither a timer nor a line for cron was found",
-            "enable the timer of `systemd/`, or give cron the line of the README",
+            format!(
+                "`ouroboros units` prints a timer for `{}`, `ouroboros crontab` a line for cron",
+                schedule::calendar(interval)
+            ),
         ),
     }
 }
