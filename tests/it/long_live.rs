@@ -32,13 +32,47 @@ fn long_live_in_short_every_coin_is_accounted_for_in_any_weather() {
 #[test]
 #[ignore = "takes some minutes; .ci/run runs it"]
 fn long_live_every_coin_is_accounted_for_in_any_weather() {
-    survive(&ask_for_seeds(500), 4);
+    survive(&ask_for_seeds(250), 4);
 }
 
 #[test]
 #[ignore = "takes ten minutes; tests/assurance runs it"]
 fn long_live_ten_thousand_candles_in_full() {
     survive(&ask_for_seeds(1250), 4);
+}
+
+/// As many candles as a month has quarters of an hour, one after the other in one book: what that leaves on the disk and
+/// asks of the exchange.
+#[test]
+#[ignore = "takes minutes; tests/assurance runs it"]
+fn long_live_a_month_of_quarters_in_full() {
+    let begin = clock::instant();
+    let mut weeks = Weeks::begin(5);
+    for _ in 0..2_976 {
+        weeks.candle();
+    }
+    weeks.clear_up();
+    let live = weeks.live.folder();
+    let kib = |name: &str| fs::metadata(live.join(name)).map_or(0, |meta| meta.len() / 1024);
+    let logs: u64 = fs::read_dir(weeks.live.state().join("logs"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").metadata().expect("its size").len() / 1024)
+        .sum();
+    println!("{}", weeks.tally.line());
+    println!(
+        "figures: month candles=2976 runs={} requests={} orders={} executed={} faults={} kills={} journal-kib={} state-kib={} \
+         outside-kib={} logs-kib={logs} violations=0 seconds={}",
+        weeks.tally.runs,
+        weeks.tally.requests,
+        weeks.tally.orders,
+        weeks.tally.executed,
+        weeks.tally.faults.values().sum::<usize>(),
+        weeks.tally.kills,
+        kib("journal.jsonl"),
+        kib("state.json"),
+        kib("outside.json"),
+        begin.elapsed().as_secs()
+    );
 }
 
 /// Seeds and how many candles each lasts; `LONG_LIVE=SEED:CANDLES,...` names others.
@@ -127,6 +161,7 @@ struct Tally {
     halts: usize,
     words: usize,
     owner: usize,
+    requests: usize,
     most_requests: usize,
     most_weight: u64,
     /// Runs and exchange's time for which an order was open.
@@ -148,6 +183,7 @@ impl Tally {
         self.halts += other.halts;
         self.words += other.words;
         self.owner += other.owner;
+        self.requests += other.requests;
         self.most_requests = self.most_requests.max(other.most_requests);
         self.most_weight = self.most_weight.max(other.most_weight);
         self.longest.0 = self.longest.0.max(other.longest.0);
@@ -722,6 +758,7 @@ impl Weeks {
             }
         }
         self.demand(posts <= 1, "a run sends one order at most");
+        self.tally.requests += requests;
         self.tally.most_requests = self.tally.most_requests.max(requests);
         self.tally.most_weight = self.tally.most_weight.max(weight);
         self.tally.orders += posts;
