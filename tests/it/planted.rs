@@ -141,8 +141,9 @@ fn build() -> PathBuf {
     let tree = copy.join("tree");
     // Only what is not new is left out of the next build: the copy keeps the times of the files.
     fs::create_dir_all(&tree).expect("a folder for the copy");
-    let kept = ["Cargo.toml", "Cargo.lock", "README.md", "LICENSE-MIT", "benches", "src", "tests"];
-    let there = kept.iter().filter(|name| root.join(name).exists());
+    let files = ["Cargo.toml", "Cargo.lock", "README.md", "LICENSE-MIT", ".env.example"];
+    let kept = files.into_iter().chain(["benches", "docs", "src", "systemd", "tests"]);
+    let there = kept.filter(|name| root.join(name).exists());
     for name in there {
         let done = Command::new("cp").arg("-a").arg(root.join(name)).arg(&tree).status();
         assert!(done.is_ok_and(|status| status.success()), "{name} is copied");
