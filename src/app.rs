@@ -17,8 +17,8 @@ use crate::clock;
 use crate::command::backtest::Wanted;
 use crate::command::resume::Resume;
 use crate::command::{
-    self, Answer, audit, backtest, candles, check, crontab, flatten, halt, init, instances, resume,
-    status, sweep, trades, units,
+    self, Answer, adopt, audit, backtest, candles, check, crontab, flatten, halt, init, instances,
+    resume, status, sweep, trades, units,
 };
 use crate::config::{self, Config};
 use crate::exchange::http::Http;
@@ -93,7 +93,7 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
     }
 
     // Signals are caught from the first moment on, but for a question: Ctrl-C answers that.
-    let asks = matches!(cli.command, Some(Command::Flatten { yes: false }));
+    let asks = cli.command.as_ref().is_some_and(asks);
     let stop = (!asks).then(Stop::on_signals);
     let config = configured(cli, environment)?;
     let looks = cli.command.as_ref().is_some_and(only_looks);
@@ -110,7 +110,7 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
     for warning in config.warnings.iter().filter(|_| !is_check) {
         log::warn!("{warning}");
     }
-    if asks && !flatten::is_meant(&config)? {
+    if asks && !is_meant(cli.command.as_ref(), &config)? {
         let text = "nothing was done".to_owned();
         return Ok(Answer { text, json: json!({ "action": "hold" }) }.into());
     }
@@ -156,12 +156,16 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
         Some(Command::Status { .. }) => status::status(&config, now).map(Some),
         Some(Command::Halt { reason }) => halt::halt(&config, reason, now).map(Some),
         Some(Command::Resume { not_executed, new_book }) => {
-            let how = match (not_executed, new_book) {
-                (Some(id), _) => Resume::NotExecuted(id),
-                (None, true) => Resume::NewBook,
-                (None, false) => Resume::Lift,
-            };
+            let how = Resume::asked(not_executed.as_deref(), *new_book);
             resume::resume(&config, how, &stop, now).map(Some)
+        }
+        Some(Command::Adopt { asset, quantity, cost, .. }) => {
+            let adoption = adopt::understood(&config, asset, quantity, cost)?;
+            let http = Http::new(config.extra_roots.as_deref(), stop)?;
+            step(&config, &http, &System::shared(), |world, config, _, now| {
+                run::adopt(world, config, &adoption, now)
+            })
+            .map(|report| Some(answer(&report)))
         }
         Some(Command::Flatten { .. }) => {
             let http = Http::new(config.extra_roots.as_deref(), stop)?;
@@ -186,6 +190,22 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
         }
     };
     done.map(Said::from)
+}
+
+/// Whether a person is asked before anything is done.
+fn asks(command: &Command) -> bool {
+    matches!(command, Command::Adopt { yes: false, .. } | Command::Flatten { yes: false })
+}
+
+/// Whether a person means what can't be taken back, where they are asked.
+fn is_meant(command: Option<&Command>, config: &Config) -> Result<bool, Failure> {
+    match command {
+        Some(Command::Adopt { asset, quantity, cost, yes: false }) => {
+            Ok(adopt::is_meant(config, &adopt::understood(config, asset, quantity, cost)?))
+        }
+        Some(Command::Flatten { yes: false }) => flatten::is_meant(config),
+        _ => Ok(true),
+    }
 }
 
 /// What is done without a book of its own: what sets a job up, with the configuration of another

@@ -106,6 +106,22 @@ pub enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Take a position into the book that was bought elsewhere; asks first on a terminal
+    #[command(after_help = ADOPT_EXAMPLES)]
+    Adopt {
+        /// Which coin: one of the two that are traded
+        #[arg(long, value_name = "ASSET")]
+        asset: String,
+        /// How many of them
+        #[arg(long, value_name = "QUANTITY")]
+        quantity: String,
+        /// What they cost, in the quote asset
+        #[arg(long, value_name = "AMOUNT")]
+        cost: String,
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// Recompute every decision and every number of the journal; 65 at the first line that doesn't fit
     #[command(after_help = AUDIT_EXAMPLES)]
     Audit,
@@ -315,6 +331,12 @@ const RESUME_EXAMPLES: &str = "Examples:
 const FLATTEN_EXAMPLES: &str = "Examples:
   ouroboros flatten
   ouroboros flatten --yes --json";
+
+const ADOPT_EXAMPLES: &str = "Examples:
+  ouroboros adopt --asset BTC --quantity 0.00357 --cost 149.98
+
+The account must have that much free. No order is sent; from the next candle on it is held and sold
+as if a run had bought it. What else is in the account stays untouched.";
 
 const AUDIT_EXAMPLES: &str = "Examples:
   ouroboros audit

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::failure::{Failure, Kind};
-use crate::trading::book::{Book, Halt, HaltedBy, Position};
+use crate::trading::book::{Adoption, Book, Halt, HaltedBy, Position};
 use crate::trading::candle::Legs;
 use crate::trading::fill::Funds;
 use crate::trading::ledger::Intent;
@@ -57,6 +57,8 @@ pub struct Report {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
+    /// Coins that were bought elsewhere were taken into the book.
+    Adopt,
     /// The newest candle was decided on by an earlier run.
     AlreadyProcessed,
     /// A leg was bought.
@@ -583,6 +585,27 @@ pub fn halt_record(now: Timestamp, halt: &Halt) -> Value {
 #[must_use]
 pub fn resume_record(now: Timestamp, halt: &Halt) -> Value {
     json!({ "kind": "resume", "at": now.to_string(), "lifted": halt.reason })
+}
+
+/// The record of coins that were taken into the book.
+#[must_use]
+pub fn adoption_record(
+    now: Timestamp,
+    pair: &Pair,
+    adoption: &Adoption,
+    candle: Timestamp,
+    book: &Book,
+) -> Value {
+    json!({
+        "kind": "adoption",
+        "at": now.to_string(),
+        "asset": pair.asset(adoption.leg).code(),
+        "quantity": adoption.quantity.to_string(),
+        "cost": adoption.cost.to_string(),
+        "candle": candle.to_string(),
+        "paper_balance": book.cash.map(|cash| cash.to_string()),
+        "realized_pnl": book.realized.to_string(),
+    })
 }
 
 /// The record of a live book that begins although an earlier one made orders.

@@ -11,7 +11,7 @@ use crate::report::{self, Action, DecisionRecord, Order, Report};
 use crate::stop::Stop;
 use crate::store::Recorded;
 use crate::trading::account;
-use crate::trading::book::{Book, Halt, HaltedBy, Position};
+use crate::trading::book::{Adoption, Book, Halt, HaltedBy, Position};
 use crate::trading::candle::{Distrust, Legs};
 use crate::trading::fill::{self, Funds, Planned, Step};
 use crate::trading::ledger::{Intent, Ledger};
@@ -94,6 +94,106 @@ pub fn flatten(
         world.store.forget_halt()?;
     }
     done
+}
+
+/// Takes coins into the book that were bought elsewhere: from here on they are held and sold as if
+/// they had been bought by a run. No order is sent.
+///
+/// **Errors**: something is held already, or open, or the program halted itself; the account has
+/// less than is to be adopted, or disagrees with the book. Nothing was committed then.
+pub fn adopt(
+    world: &mut World,
+    config: &Config,
+    adoption: &Adoption,
+    now: Timestamp,
+) -> Result<Report, Failure> {
+    let past = world.load(config)?;
+    let (past, _) = settle(world, config, past, now)?;
+    let pair = &config.pair;
+    if let Some(halt @ Halt { by: HaltedBy::Program, .. }) = &past.book.halt {
+        return Err(report::halted_itself(halt));
+    }
+    if past.book.position.holding().is_some() {
+        let state = report::state_name(&past.book.position, pair);
+        return Err(Failure::configuration(
+            format!("the book is {state} already: it holds one thing at a time"),
+            "`ouroboros status` shows it; `ouroboros flatten` sells it. Nothing was changed",
+        ));
+    }
+    // Which candle is the newest, the exchange's own clock says.
+    let view = world.exchange.view(&want(&past.book, config), &mut world.outside);
+    let past = agree(world, config, &past, now)?;
+    let at = match view? {
+        View::Candles(market) => market.now,
+        View::EndOfData(_) => unreachable!("a replay adopts nothing"),
+    };
+    on_the_account(world, config, &past, adoption)?;
+    let candle = config.rules.interval.newest_closed(at);
+    let before = candle.plus_millis(-config.rules.interval.millis());
+    let too_much = |_| {
+        Failure::configuration(
+            format!("`--cost {}`: the paper account can't have paid it", adoption.cost),
+            "on paper the cost is taken from the free balance, which `ouroboros status` shows",
+        )
+    };
+    let book = past.book.clone().adopted(adoption, candle, before).map_err(too_much)?;
+    let why = format!(
+        "{} {} that cost {} {} were adopted: they are held from here on, and sold when z says so",
+        adoption.quantity,
+        pair.asset(adoption.leg),
+        adoption.cost,
+        pair.quote()
+    );
+    let mut report = Report::new(config, &past.book, Action::Adopt, why);
+    report.to = report::state_name(&book.position, pair);
+    report.candle = Some(candle.to_string());
+    let news = report::news(config, &report, None, &book);
+    let record = report::adoption_record(at, pair, adoption, candle, &book);
+    world.commit(config, &past, book, Some(news), record)?;
+    Ok(report)
+}
+
+/// Whether the account has what is to be adopted. On paper nobody is asked.
+fn on_the_account(
+    world: &mut World,
+    config: &Config,
+    past: &Past,
+    adoption: &Adoption,
+) -> Result<(), Failure> {
+    let Some(live) = world.exchange.live() else { return Ok(()) };
+    let Adoption { leg, quantity, .. } = *adoption;
+    let asset = config.pair.asset(leg);
+    let step = live.rules(&mut world.outside)?[leg.index()].step;
+    if quantity.floor_to(step).map_err(too_large)? != quantity {
+        return Err(Failure::configuration(
+            format!(
+                "`--quantity {quantity}`: the exchange trades {asset} in steps of {}",
+                step.value()
+            ),
+            "leave away what is below a step: it stays yours and is not touched",
+        ));
+    }
+    if past.lags {
+        return Err(Failure::new(
+            Kind::Pending,
+            "the account doesn't show the last order yet: nothing is adopted until it does",
+            "nothing was done; try again in a minute",
+        ));
+    }
+    let account = live.account(&mut world.outside)?;
+    let (free, dust) = (account.leg(leg).free, past.book.dust.of(leg));
+    let needed = quantity.plus(dust).map_err(too_large)?;
+    if free < needed {
+        return Err(Failure::new(
+            Kind::Refused,
+            format!(
+                "the account has {free} {asset} free, and {needed} {asset} are to be on the book \
+                 ({quantity} adopted, {dust} there already)"
+            ),
+            "adopt what there is, or free what an open order or Earn holds; nothing was changed",
+        ));
+    }
+    Ok(())
 }
 
 fn sell_all(

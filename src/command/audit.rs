@@ -18,7 +18,7 @@ use crate::run::{self, Done, Resolve};
 use crate::store::disk::Disk;
 use crate::store::outside::RulesV1;
 use crate::store::{self, State};
-use crate::trading::book::{Book, Halt, HaltedBy};
+use crate::trading::book::{Adoption, Book, Halt, HaltedBy};
 use crate::trading::candle::{Candle, Legs};
 use crate::trading::fill::Funds;
 use crate::trading::ledger::{Balances, Intent, Ledger};
@@ -150,6 +150,7 @@ impl Audit {
                 ledger: before.ledger.clone().map(Ledger::acknowledged),
                 ..before
             },
+            "adoption" => self.adoption(before, record)?,
             "new-book" => Book {
                 last_candle: Some(self.config.rules.interval.newest_closed(time(record, "at")?)),
                 halt: None,
@@ -252,6 +253,30 @@ impl Audit {
         let counts = record["counts"] == json!(true);
         let book = run::refused_book(before, &intent, said, counts, at);
         same_value(&report::refusal_record(&intent, said, counts, &book, at), record)?;
+        Ok(book)
+    }
+
+    /// Coins that were bought elsewhere.
+    fn adoption(&self, before: Book, record: &Value) -> Checked<Book> {
+        let Config { pair, rules, .. } = &self.config;
+        let (at, candle) = (time(record, "at")?, time(record, "candle")?);
+        if candle != rules.interval.newest_closed(at) {
+            return Err(format!("`candle` is {candle}, which was not the newest at {at}"));
+        }
+        let asset = text(record, "asset")?;
+        let leg = Leg::BOTH.into_iter().find(|leg| pair.asset(*leg).code() == asset);
+        let adoption = Adoption {
+            leg: leg.ok_or_else(|| format!("`{asset}` is no leg's"))?,
+            quantity: parse(text(record, "quantity")?, Quantity::new)?,
+            cost: parse(text(record, "cost")?, Amount::new)?,
+        };
+        if before.position.holding().is_some() {
+            return Err("something was adopted while something was held".to_owned());
+        }
+        let previous = candle.plus_millis(-rules.interval.millis());
+        let book = with_account(before, record).adopted(&adoption, candle, previous);
+        let book = book.map_err(|error| error.to_string())?;
+        same_value(&report::adoption_record(at, pair, &adoption, candle, &book), record)?;
         Ok(book)
     }
 

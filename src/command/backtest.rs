@@ -422,7 +422,7 @@ impl Table {
             trip.entry_candle,
             trip.exit_candle,
             pair.asset(trip.leg),
-            trip.entry_z.value(),
+            trip.entry_z.map(|z| z.value().to_string()).unwrap_or_default(),
             trip.quantity,
             trip.entry_price,
             trip.exit_price,

@@ -1,7 +1,8 @@
 //! `flatten`: sell what is held, in one order, then halt. On a terminal it asks first.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 
+use super::ask;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::store::disk::System;
@@ -18,11 +19,7 @@ pub fn is_meant(config: &Config) -> Result<bool, Failure> {
     let state = world::peek(&System, config)?;
     let what = state.as_ref().and_then(|state| held(config, &state.book));
     let what = what.unwrap_or_else(|| "nothing is held; halt".to_owned());
-    // A question that can't be shown can't be answered with yes.
-    let asked = write!(std::io::stderr(), "{what}? [y/N] ");
-    let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    Ok(asked.is_ok() && read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+    Ok(ask(&what))
 }
 
 fn held(config: &Config, book: &Book) -> Option<String> {

@@ -1,5 +1,6 @@
 //! The commands that are not a step, one file each.
 
+pub mod adopt;
 pub mod audit;
 pub mod backtest;
 pub mod candles;
@@ -21,7 +22,21 @@ pub mod telegram_setup;
 pub mod trades;
 pub mod units;
 
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+
 use serde_json::Value;
+
+/// Whether a person at the terminal means it; where there is no terminal nobody is asked.
+fn ask(what: &str) -> bool {
+    if !std::io::stdin().is_terminal() {
+        return true;
+    }
+    // A question that can't be shown can't be answered with yes.
+    let asked = write!(std::io::stderr(), "{what}? [y/N] ");
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    asked.is_ok() && read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}
 
 /// What a command has to say: on standard output, as text or as one JSON object.
 #[derive(Debug)]

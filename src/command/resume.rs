@@ -34,6 +34,18 @@ pub enum Resume<'a> {
     NewBook,
 }
 
+impl<'a> Resume<'a> {
+    /// As the command line says it.
+    #[must_use]
+    pub fn asked(not_executed: Option<&'a str>, new_book: bool) -> Self {
+        match (not_executed, new_book) {
+            (Some(id), _) => Self::NotExecuted(id),
+            (None, true) => Self::NewBook,
+            (None, false) => Self::Lift,
+        }
+    }
+}
+
 /// Lifts the halt, or takes a person's word.
 ///
 /// **Errors**: another run holds the lock, the state can't be read, trusted or written, or what was

@@ -13,6 +13,7 @@ use crate::store::outside::Outside;
 use crate::store::{State, read_halt, recent_records};
 use crate::trading::book::{Book, HaltedBy, Holding};
 use crate::trading::money::Quantity;
+use crate::trading::strategy::ZScore;
 use crate::trading::time::Timestamp;
 use crate::world;
 
@@ -47,10 +48,10 @@ pub fn status(config: &Config, now: Timestamp) -> Result<Answer, Failure> {
         let _ = write!(text, "\nheld           {} {asset}", on_the_book(book, holding));
         let _ = write!(
             text,
-            "\n  bought       at {} on the candle {}, z {:.4}",
+            "\n  bought       at {} on the candle {}, {}",
             holding.entry_price,
             holding.entry_candle,
-            holding.entry_z.value()
+            entered_on(holding)
         );
         let _ = write!(text, "\n  cost         {} {quote}", holding.cost);
     }
@@ -145,9 +146,15 @@ pub(super) fn position(config: &Config, book: &Book, holding: &Holding) -> Value
         "quantity": on_the_book(book, holding).to_string(),
         "cost": holding.cost.to_string(),
         "entry_price": holding.entry_price.to_string(),
-        "entry_z": holding.entry_z.value(),
+        "entry_z": holding.entry_z.map(ZScore::value),
         "entry_candle": holding.entry_candle.to_string(),
     })
+}
+
+/// The z-score of an entry, in words.
+#[must_use]
+fn entered_on(holding: &Holding) -> String {
+    holding.entry_z.map_or_else(|| "adopted".to_owned(), |z| format!("z {:.4}", z.value()))
 }
 
 /// Coins on the book, dust of that asset included.

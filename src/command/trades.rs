@@ -110,6 +110,9 @@ impl Told {
     fn record(&mut self, config: &Config, record: &Value, book: &Book) -> Checked<()> {
         let before = std::mem::replace(&mut self.realized, book.realized.value());
         let (result, pair) = (&record["result"], &config.pair);
+        if record["kind"] == json!("adoption") {
+            return self.adoption(config, record);
+        }
         let order = &result["order"];
         let code = order["symbol"].as_str().unwrap_or_default();
         let leg = Leg::BOTH.into_iter().find(|leg| pair.symbol(*leg).code() == code);
@@ -165,6 +168,30 @@ impl Told {
         {
             self.trips.push(Trip { left: at, realized: book.realized.value() - before, ..trip });
         }
+        Ok(())
+    }
+
+    /// No fill of ours: the coins come with what they cost, and begin a round trip.
+    fn adoption(&mut self, config: &Config, record: &Value) -> Checked<()> {
+        let asset = audit::text(record, "asset")?;
+        let leg = Leg::BOTH.into_iter().find(|leg| config.pair.asset(*leg).code() == asset);
+        let leg = leg.ok_or_else(|| format!("`{asset}` is no leg's"))?;
+        let at = audit::time(record, "at")?;
+        let quantity = audit::parse(audit::text(record, "quantity")?, Some)?;
+        let cost = audit::parse(audit::text(record, "cost")?, Some)?;
+        self.lots.entry(asset.to_owned()).or_default().add(quantity, cost);
+        self.entered += 1;
+        self.open = Some(Trip {
+            number: self.entered,
+            leg,
+            entered: at,
+            left: at,
+            quantity,
+            cost,
+            proceeds: Decimal::ZERO,
+            fees: BTreeMap::new(),
+            realized: Decimal::ZERO,
+        });
         Ok(())
     }
 

@@ -22,8 +22,8 @@ pub struct Trip {
     pub entry_candle: Timestamp,
     /// The candle it was left on.
     pub exit_candle: Timestamp,
-    /// The z-score of the entry.
-    pub entry_z: ZScore,
+    /// The z-score of the entry; `None` where it was adopted.
+    pub entry_z: Option<ZScore>,
     /// The z-score of the exit's candle.
     pub exit_z: Option<ZScore>,
     /// What was bought, before the fee. **Units**: coins.

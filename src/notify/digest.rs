@@ -78,11 +78,15 @@ pub(super) fn status(
             let quantity = book.available().unwrap_or(holding.quantity);
             let _ = write!(
                 text,
-                "\nholds {quantity} {asset}, bought at {} on the candle {}, z {:.4}",
-                holding.entry_price,
-                holding.entry_candle,
-                holding.entry_z.value()
+                "\nholds {quantity} {asset}, bought at {} on the candle {}",
+                holding.entry_price, holding.entry_candle
             );
+            match holding.entry_z {
+                Some(z) => {
+                    let _ = write!(text, ", z {:.4}", z.value());
+                }
+                None => text.push_str(", adopted"),
+            }
             if let Some(unrealized) = overview.unrealized {
                 let _ = write!(text, "\nif sold at the newest close: {unrealized} {quote}");
             }

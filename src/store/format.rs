@@ -130,7 +130,8 @@ struct HoldingV1 {
     cost: String,
     proceeds: String,
     entry_price: String,
-    entry_z: f64,
+    // None where it was adopted.
+    entry_z: Option<f64>,
     entry_candle: String,
 }
 
@@ -395,7 +396,7 @@ impl HoldingV1 {
             cost: holding.cost.to_string(),
             proceeds: holding.proceeds.to_string(),
             entry_price: holding.entry_price.to_string(),
-            entry_z: holding.entry_z.value(),
+            entry_z: holding.entry_z.map(ZScore::value),
             entry_candle: holding.entry_candle.to_string(),
         }
     }
@@ -407,7 +408,10 @@ impl HoldingV1 {
             cost: amount(&self.cost)?,
             proceeds: amount(&self.proceeds)?,
             entry_price: price(&self.entry_price)?,
-            entry_z: ZScore::new(self.entry_z)?,
+            entry_z: match self.entry_z {
+                Some(z) => Some(ZScore::new(z)?),
+                None => None,
+            },
             entry_candle: time(&self.entry_candle)?,
         })
     }

@@ -68,10 +68,21 @@ pub struct Holding {
     pub proceeds: Amount,
     /// The price of the entry.
     pub entry_price: Price,
-    /// The z-score it was entered on.
-    pub entry_z: ZScore,
+    /// The z-score it was entered on; `None` where it was bought elsewhere and adopted.
+    pub entry_z: Option<ZScore>,
     /// The candle it was entered on.
     pub entry_candle: Timestamp,
+}
+
+/// Coins that somebody else bought, and what for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Adoption {
+    /// Which.
+    pub leg: Leg,
+    /// How many. Greater than zero.
+    pub quantity: Quantity,
+    /// What they cost, in the quote asset. Greater than zero.
+    pub cost: Amount,
 }
 
 /// A holding whose exit is under way.
@@ -255,7 +266,7 @@ impl Book {
             cost,
             proceeds: Amount::ZERO,
             entry_price: bought.price,
-            entry_z: z,
+            entry_z: Some(z),
             entry_candle: candle,
         };
         if holding.quantity.is_zero() {
@@ -263,6 +274,37 @@ impl Book {
             return self.closed(&holding, rest, false, today);
         }
         self.position = Position::Holding(holding);
+        Ok(self)
+    }
+
+    /// The book after coins were taken into it that somebody else had bought. `candle` is the newest
+    /// that was closed then; the next decision is on it, and on none before.
+    ///
+    /// **Errors**: the cost is more than the cash, or the numbers are beyond computation.
+    pub fn adopted(
+        mut self,
+        adoption: &Adoption,
+        candle: Timestamp,
+        before: Timestamp,
+    ) -> Result<Self, Overflow> {
+        let Adoption { leg, quantity, cost } = *adoption;
+        self.cash = match self.cash {
+            Some(cash) => Some(cash.minus(cost).ok_or(Overflow)?),
+            None => None,
+        };
+        if self.last_candle.is_none_or(|last| last < before) {
+            self = self.decided(before, false);
+        }
+        self.refusals = 0;
+        self.position = Position::Holding(Holding {
+            leg,
+            quantity,
+            cost,
+            proceeds: Amount::ZERO,
+            entry_price: Price::average(cost, quantity).ok_or(Overflow)?,
+            entry_z: None,
+            entry_candle: candle,
+        });
         Ok(self)
     }
 

@@ -651,7 +651,7 @@ fn book(leg: Leg, held: Option<i128>, dust: [i128; 2], leaves: bool) -> Book {
         cost: amount_of(1),
         proceeds: Amount::ZERO,
         entry_price: price,
-        entry_z: ZScore::new(2.5).expect("finite"),
+        entry_z: ZScore::new(2.5),
         entry_candle: now(),
     });
     let position = match position {

@@ -125,7 +125,7 @@ fn a_number_that_was_changed_is_named_with_its_line() {
 }
 
 /// The lines with every hash made to fit.
-fn chained(lines: &[Value]) -> String {
+pub(crate) fn chained(lines: &[Value]) -> String {
     use sha2::{Digest as _, Sha256};
     let mut prev = "0".repeat(64);
     let mut text = String::new();

@@ -516,7 +516,7 @@ fn holding(leg: Leg, candles: i64) -> Holding {
         cost: amount("150"),
         proceeds: Amount::ZERO,
         entry_price: Price::new(decimal("300")).expect("a price"),
-        entry_z: ZScore::new(z).expect("finite"),
+        entry_z: ZScore::new(z),
         entry_candle: noon().plus_millis(-candles * INTERVAL.millis()),
     }
 }

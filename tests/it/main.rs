@@ -5,6 +5,8 @@
 mod account;
 /// Whose account it is, and what else happens on it.
 mod accounts;
+/// A position that was bought elsewhere.
+mod adopt;
 /// `audit` recomputes the journal, record by record.
 mod audit;
 /// Awkward moments of live trading: owners, slow replicas, impatient people.
