@@ -139,7 +139,11 @@ fn build() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("planted");
     let tree = copy.join("tree");
-    // Only what is not new is left out of the next build: the copy keeps the times of the files.
+    // What an earlier copy had and the sources have no more must not stay. Only what is not new is left out of the
+    // next build: the copy keeps the times of the files.
+    if tree.exists() {
+        fs::remove_dir_all(&tree).expect("the earlier copy goes");
+    }
     fs::create_dir_all(&tree).expect("a folder for the copy");
     let files = ["Cargo.toml", "Cargo.lock", "README.md", "LICENSE-MIT", ".env.example"];
     let kept = files.into_iter().chain(["benches", "docs", "src", "systemd", "tests"]);
