@@ -7,17 +7,21 @@
 //! faultless starts must settle what is open, and the rules of `inside` hold.
 //!
 //! `CRASH_POINTS=SCENE/OUTCOME:DEPTH` looks at one case alone, and prints the way to what is broken.
+//! `CRASH_POINTS_KEPT=FOLDER` keeps what each case came to, and goes on from there when it is started again.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
+use std::fs;
 use std::hash::{Hash as _, Hasher};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use ouroboros::trading::book::HaltedBy;
 use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::exchange::{Execute, Lag, Lags, Reply, Rule};
@@ -49,13 +53,13 @@ fn crash_points_two_deep_for_one_outcome_of_each_kind() {
 }
 
 #[test]
-#[ignore = "takes a quarter of an hour; tests/assurance runs it"]
+#[ignore = "takes an hour of a processor; tests/assurance runs it"]
 fn crash_points_two_deep_in_full() {
     explore(&cases(), 2);
 }
 
 #[test]
-#[ignore = "takes a quarter of an hour; tests/assurance runs it"]
+#[ignore = "takes hours of a processor; tests/assurance runs it"]
 fn crash_points_three_deep_in_full() {
     explore(&an_entry_and_an_exit(), 3);
 }
@@ -176,8 +180,9 @@ struct Place {
 }
 
 /// What was done.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 struct Tally {
+    seconds: u64,
     runs: usize,
     hurt: usize,
     worlds: usize,
@@ -191,6 +196,7 @@ struct Tally {
 
 impl Tally {
     fn add(&mut self, other: Self) {
+        self.seconds += other.seconds;
         self.runs += other.runs;
         self.hurt += other.hurt;
         self.worlds += other.worlds;
@@ -209,7 +215,6 @@ impl Tally {
 }
 
 fn explore(cases: &[Case], depth: usize) {
-    let begin = clock::instant();
     let (wanted, depth) = asked_for(depth);
     let chosen: Vec<&Case> = cases
         .iter()
@@ -220,7 +225,12 @@ fn explore(cases: &[Case], depth: usize) {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some(case) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let tally = Explorer::new(case).explore(depth);
+                    let tally = kept(case, depth, || {
+                        let begin = clock::instant();
+                        let mut tally = Explorer::new(case).explore(depth);
+                        tally.seconds = begin.elapsed().as_secs();
+                        tally
+                    });
                     if wanted.is_some() {
                         println!("{}: {} runs, {} worlds", case.name(), tally.runs, tally.worlds);
                     }
@@ -233,7 +243,7 @@ fn explore(cases: &[Case], depth: usize) {
     println!("exit codes of hurt runs: {:?}", all.codes);
     println!(
         "figures: crash-points depth={depth} cases={} runs={} hurt={} kills={} power-losses={} worlds={} merged={} \
-         worlds-by-depth={} violations={} seconds={}",
+         worlds-by-depth={} violations={} seconds-of-a-thread={}",
         chosen.len(),
         all.runs,
         all.hurt,
@@ -243,7 +253,7 @@ fn explore(cases: &[Case], depth: usize) {
         all.merged,
         all.deepest.iter().map(ToString::to_string).collect::<Vec<_>>().join("/"),
         all.broken.len(),
-        begin.elapsed().as_secs()
+        all.seconds
     );
     let shown: Vec<&String> = all.broken.iter().take(3).collect();
     assert!(all.broken.is_empty(), "{} violations, the first: {shown:#?}", all.broken.len());
@@ -255,6 +265,25 @@ fn asked_for(depth: usize) -> (Option<String>, usize) {
     let Ok(wanted) = std::env::var("CRASH_POINTS") else { return (None, depth) };
     let (name, wanted) = wanted.split_once(':').expect("CRASH_POINTS=SCENE/OUTCOME:DEPTH");
     (Some(name.to_owned()), wanted.parse().expect("a depth"))
+}
+
+/// What a case came to: as it was kept by a start before this one, or found out now.
+fn kept(case: &Case, depth: usize, find_out: impl FnOnce() -> Tally) -> Tally {
+    let Some(folder) = folder_to_keep_in() else { return find_out() };
+    let file = folder.join(format!("{} {depth}", case.name().replace('/', " ")));
+    if let Ok(text) = fs::read(&file) {
+        return serde_json::from_slice(&text).expect("a whole file, by its name");
+    }
+    let tally = find_out();
+    let new = file.with_extension("new");
+    fs::write(&new, serde_json::to_vec(&tally).expect("a tally is JSON")).expect("a new file");
+    fs::rename(new, file).expect("a file of the same folder");
+    tally
+}
+
+#[allow(clippy::disallowed_methods, reason = "how the long layer is gone on with")]
+fn folder_to_keep_in() -> Option<PathBuf> {
+    std::env::var_os("CRASH_POINTS_KEPT").map(PathBuf::from)
 }
 
 struct Explorer<'c> {
