@@ -35,6 +35,9 @@ pub trait Disk: Debug + Send + Sync {
     /// Whether there is anything of this name.
     fn exists(&self, path: &Path) -> bool;
 
+    /// The names in a folder, in no order; none where there is no folder. What is no text is none of ours.
+    fn names(&self, folder: &Path) -> io::Result<Vec<String>>;
+
     /// Takes the folder's lock, for as long as what is returned lives; `None` where somebody else
     /// holds it.
     fn lock(&self, folder: &Path, name: &str) -> anyhow::Result<Option<Box<dyn Any>>>;
@@ -159,6 +162,18 @@ impl Disk for System {
 
     fn exists(&self, path: &Path) -> bool {
         path.exists()
+    }
+
+    fn names(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        let entries = match std::fs::read_dir(folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(names),
+            entries => entries?,
+        };
+        for entry in entries {
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
     }
 
     fn lock(&self, folder: &Path, name: &str) -> anyhow::Result<Option<Box<dyn Any>>> {

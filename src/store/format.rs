@@ -22,7 +22,9 @@ use crate::trading::order::{Ordered, Plan, Purpose, Size, Touch};
 use crate::trading::strategy::ZScore;
 use crate::trading::time::Timestamp;
 
-/// The version that is written, and the only one that is read.
+/// The version that is written, and the only one that is read. A field that a later program adds is left out where it
+/// has nothing to say, so that what is here is read for ever (`tests/fixtures/version-1`); one that changes what is here is
+/// the next version, which reads this one and never writes over it.
 const VERSION: u32 = 1;
 
 /// The bytes of a state.
@@ -60,6 +62,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<State, String> {
         None => "holds numbers that no book can have",
     };
     Err(damaged.to_owned())
+}
+
+/// Whether these bytes are those of a program that is newer than this one.
+pub(super) fn is_of_a_later_version(bytes: &[u8]) -> bool {
+    let outline = serde_json::from_slice::<OutlineV1>(bytes);
+    outline.is_ok_and(|outline| outline.version > u64::from(VERSION))
 }
 
 /// Only what is needed to tell another version from damage.

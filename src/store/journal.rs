@@ -1,4 +1,4 @@
-//! `journal.jsonl`: one line a commit, each with the hash of the one before.
+//! The journal: one line a commit, each with the hash of the one before, in the files of [`years`].
 //!
 //! It is evidence, written after the state and never read to decide. The state embeds its newest
 //! line, so a line that a crash kept from the file is appended by a later run.
@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::disk::{Disk, Distrusted, Handle, How};
+use super::years;
 
 /// The hash before the first line.
 pub(crate) const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -43,6 +44,13 @@ impl Line {
         self.hash == hash(self.seq, &self.prev, record) && !record.contains('\n')
     }
 
+    /// The year in which it was written, by the clock that it was written with; `None` where a record doesn't say.
+    fn year(&self) -> Option<u16> {
+        let record: When = serde_json::from_str(self.record.get()).ok()?;
+        let (year, _) = record.at?.split_at_checked(4)?;
+        year.parse().ok()
+    }
+
     /// As it stands in the file, line feed included.
     pub(crate) fn to_text(&self) -> String {
         let mut text = serde_json::to_string(self).expect("a line is plain JSON");
@@ -51,32 +59,46 @@ impl Line {
     }
 }
 
-/// How the file ends, compared with the newest line of the state.
+/// What of a record says when it was written.
+#[derive(Deserialize)]
+struct When<'r> {
+    at: Option<&'r str>,
+}
+
+/// How the newest file ends, compared with the newest line of the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tail {
     /// The length of the lines that are there in full; half a line may follow.
-    pub(crate) whole: u64,
+    whole: u64,
     /// Whether the newest line is among them.
     pub(crate) is_complete: bool,
+    /// The year of the last of them, if the next line may put them away.
+    year: Option<u16>,
 }
 
-/// Compares the end of the file with the newest line of the state.
+impl Tail {
+    /// Of a journal that has no line yet, and needs none.
+    pub(crate) const NONE: Self = Self { whole: 0, is_complete: true, year: None };
+}
+
+/// Compares the end of the journal with the newest line of the state.
 ///
 /// **Errors**: [`Distrusted`] where neither can be the other's continuation.
-pub(crate) fn tail(disk: &dyn Disk, path: &Path, newest: Option<&Line>) -> anyhow::Result<Tail> {
+pub(crate) fn tail(disk: &dyn Disk, folder: &Path, newest: Option<&Line>) -> anyhow::Result<Tail> {
+    let path = folder.join(years::NEWEST);
     let shown = path.display();
     let distrusted = |why: String| anyhow::Error::new(Distrusted(format!("`{shown}` {why}")));
-    let (end, length) = match disk.open(path, How::Read)? {
-        Some(mut file) => {
-            last_bytes(file.as_mut()).with_context(|| format!("failed to read `{shown}`"))?
-        }
-        None => (Vec::new(), 0),
-    };
+    let (end, length) = end_of_file(disk, &path)?;
     let Some(newest) = newest else {
-        return if length == 0 {
-            Ok(Tail { whole: 0, is_complete: true })
-        } else {
-            Err(distrusted("has lines but there is no `state.json`".to_owned()))
+        let left =
+            if length == 0 { years::put_away(disk, folder)?.pop() } else { Some(path.clone()) };
+        return match left {
+            None => Ok(Tail::NONE),
+            Some(left) => Err(Distrusted(format!(
+                "`{}` has lines but there is no `state.json`",
+                left.display()
+            ))
+            .into()),
         };
     };
 
@@ -87,9 +109,9 @@ pub(crate) fn tail(disk: &dyn Disk, path: &Path, newest: Option<&Line>) -> anyho
         return Err(distrusted("ends with half a line that is not the state's newest".to_owned()));
     }
     let whole = length - u64::try_from(torn.len()).unwrap_or(0);
-    let missing = Tail { whole, is_complete: false };
+    let missing = Tail { whole, is_complete: false, year: None };
     let Some(last) = lines.strip_suffix(b"\n") else {
-        return if newest.prev == GENESIS && whole == 0 {
+        return if whole == 0 && is_begin_of_file(disk, folder, newest)? {
             Ok(missing)
         } else {
             Err(distrusted(format!("lacks the lines before line {} of the state", newest.seq)))
@@ -98,7 +120,7 @@ pub(crate) fn tail(disk: &dyn Disk, path: &Path, newest: Option<&Line>) -> anyho
     let start = last.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     // The usual case: the state's own line, whose hash was looked at with the state.
     if torn.is_empty() && &lines[start..] == text.as_bytes() {
-        return Ok(Tail { whole, is_complete: true });
+        return Ok(Tail { whole, is_complete: true, year: newest.year() });
     }
     let text = &lines[start..];
     let last: Line = serde_json::from_slice(text).map_err(|error| {
@@ -108,9 +130,10 @@ pub(crate) fn tail(disk: &dyn Disk, path: &Path, newest: Option<&Line>) -> anyho
         return Err(distrusted(format!("has a line {} that does not fit its hash", last.seq)));
     }
     if torn.is_empty() && last.seq == newest.seq && last.hash == newest.hash {
-        Ok(Tail { whole, is_complete: true })
+        Ok(Tail { whole, is_complete: true, year: newest.year() })
     } else if last.hash == newest.prev && last.seq.checked_add(1) == Some(newest.seq) {
-        Ok(missing)
+        // Where half of the newest line is here it belongs here.
+        Ok(Tail { year: last.year().filter(|_| torn.is_empty()), ..missing })
     } else {
         Err(distrusted(format!(
             "ends with line {} but the state's newest is line {}",
@@ -119,37 +142,57 @@ pub(crate) fn tail(disk: &dyn Disk, path: &Path, newest: Option<&Line>) -> anyho
     }
 }
 
-/// The lines at the end of the file, newest first; the first of them may be cut and is left out.
-pub(crate) fn recent(disk: &dyn Disk, path: &Path) -> anyhow::Result<Vec<Line>> {
-    let Some(mut file) = disk.open(path, How::Read)? else {
-        return Ok(Vec::new());
-    };
-    let (end, _) = last_bytes(file.as_mut())
-        .with_context(|| format!("failed to read `{}`", path.display()))?;
-    Ok(lines_of(&end))
+/// Whether the newest line is the first of its file: of all lines, or after those that were put away.
+fn is_begin_of_file(disk: &dyn Disk, folder: &Path, newest: &Line) -> anyhow::Result<bool> {
+    if newest.prev == GENESIS {
+        return Ok(true);
+    }
+    let Some(before) = years::put_away(disk, folder)?.pop() else { return Ok(false) };
+    let (end, _) = end_of_file(disk, &before)?;
+    let last = end.ends_with(b"\n").then(|| lines_of(&end).into_iter().next()).flatten();
+    Ok(last.is_some_and(|last| last.is_sound() && last.hash == newest.prev))
 }
 
-/// The lines at the end of the file, newest first, back to the first that `is_older`.
+/// The lines at the end of the journal, newest first, as far as one look shows them.
+pub(crate) fn recent(disk: &dyn Disk, folder: &Path) -> anyhow::Result<Vec<Line>> {
+    let (end, length) = end_of_file(disk, &folder.join(years::NEWEST))?;
+    let mut lines = lines_of(&end);
+    // In the first days of a year those before it are what one looks for.
+    if length < FIRST_LOOK
+        && let Some(before) = years::put_away(disk, folder)?.pop()
+    {
+        lines.extend(lines_of(&end_of_file(disk, &before)?.0));
+    }
+    Ok(lines)
+}
+
+/// The lines at the end of the journal, newest first, back to the first that `is_older`.
 pub(crate) fn recent_until(
     disk: &dyn Disk,
-    path: &Path,
+    folder: &Path,
     is_older: impl Fn(&Line) -> bool,
 ) -> anyhow::Result<Vec<Line>> {
-    let Some(mut file) = disk.open(path, How::Read)? else {
-        return Ok(Vec::new());
-    };
-    let mut wanted = FIRST_LOOK;
-    loop {
-        let (end, length) = end_of(file.as_mut(), wanted)
-            .with_context(|| format!("failed to read `{}`", path.display()))?;
-        let mut lines = lines_of(&end);
-        let first_older = lines.iter().position(&is_older);
-        if first_older.is_some() || wanted >= length {
-            lines.truncate(first_older.unwrap_or(lines.len()));
-            return Ok(lines);
+    let mut recent = Vec::new();
+    for path in years::all(disk, folder)?.iter().rev() {
+        let Some(mut file) = disk.open(path, How::Read)? else { continue };
+        let mut wanted = FIRST_LOOK;
+        loop {
+            let (end, length) = end_of(file.as_mut(), wanted)
+                .with_context(|| format!("failed to read `{}`", path.display()))?;
+            let mut lines = lines_of(&end);
+            if let Some(first_older) = lines.iter().position(&is_older) {
+                lines.truncate(first_older);
+                recent.extend(lines);
+                return Ok(recent);
+            }
+            if wanted >= length {
+                recent.extend(lines);
+                break;
+            }
+            wanted = wanted.saturating_mul(4);
         }
-        wanted = wanted.saturating_mul(4);
     }
+    Ok(recent)
 }
 
 /// Whole lines, newest first.
@@ -158,20 +201,32 @@ fn lines_of(end: &[u8]) -> Vec<Line> {
     lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
-/// Walks the file from its first line on, each checked against the one before; half a line at its
-/// end is left out, the state has it whole.
+/// Walks the journal from its first line on, each checked against the one before; half a line at its
+/// end is left out, the state has it whole. Number and hash of the last line.
 ///
-/// **Errors**: [`Distrusted`] at the first line that doesn't fit, or the file can't be read.
+/// **Errors**: [`Distrusted`] at the first line that doesn't fit, or a file can't be read.
 pub(crate) fn walk(
     disk: &dyn Disk,
-    path: &Path,
+    folder: &Path,
     mut each: impl FnMut(&Line) -> Result<(), String>,
+) -> anyhow::Result<Option<(u64, String)>> {
+    let mut last = None;
+    for path in years::all(disk, folder)? {
+        last = walk_file(disk, &path, last, &mut each)?;
+    }
+    Ok(last)
+}
+
+fn walk_file(
+    disk: &dyn Disk,
+    path: &Path,
+    mut last: Option<(u64, String)>,
+    each: &mut impl FnMut(&Line) -> Result<(), String>,
 ) -> anyhow::Result<Option<(u64, String)>> {
     let shown = path.display();
     let Some(file) = disk.open(path, How::Read)? else {
-        return Ok(None);
+        return Ok(last);
     };
-    let mut last: Option<(u64, String)> = None;
     let mut reader = BufReader::new(file);
     let mut bytes = Vec::new();
     loop {
@@ -188,6 +243,12 @@ pub(crate) fn walk(
             |why: &str| anyhow::Error::new(Distrusted(format!("`{shown}`, line {seq}: {why}")));
         let line: Line = serde_json::from_slice(&bytes)
             .map_err(|error| distrusted(&format!("it is not one of ours: {error}")))?;
+        if last.is_none() && line.seq > 1 {
+            let seq = line.seq;
+            return Err(anyhow::Error::new(Distrusted(format!(
+                "`{shown}` begins with line {seq}: the journal of the years before is missing"
+            ))));
+        }
         if line.seq != seq || line.prev != prev {
             return Err(distrusted("it does not continue the line before"));
         }
@@ -199,22 +260,38 @@ pub(crate) fn walk(
     }
 }
 
-/// Appends the state's newest line where it is missing. Not synced: the state has it too, and
-/// [`sync`] comes before the state forgets it.
+/// Appends the state's newest line where it is missing, to a new file where it is the first of a new year and
+/// `is_by_year`. Not synced: the state has it too, and [`sync`] comes before the state forgets it.
+///
+/// **Errors**: it can't be written. `tail` says how the file ends by now.
 pub(crate) fn complete(
     disk: &dyn Disk,
-    path: &Path,
-    tail: Tail,
+    folder: &Path,
+    tail: &mut Tail,
     newest: &Line,
-) -> anyhow::Result<Tail> {
+    is_by_year: bool,
+) -> anyhow::Result<()> {
     if tail.is_complete {
-        return Ok(tail);
+        return Ok(());
     }
-    let text = newest.to_text();
-    append(disk, path, tail.whole, &text)
+    let year = newest.year().filter(|_| is_by_year);
+    if let Some(ended) = tail.year
+        && year.is_some_and(|year| year > ended)
+        && years::put_year_away(disk, folder, ended)?
+    {
+        *tail = Tail { is_complete: false, ..Tail::NONE };
+    }
+    let (path, text) = (folder.join(years::NEWEST), newest.to_text());
+    append(disk, &path, tail.whole, &text)
         .with_context(|| format!("failed to append to `{}`", path.display()))?;
+    if tail.whole == 0 {
+        // A new name, and perhaps the old file's too.
+        disk.sync_folder(folder)
+            .with_context(|| format!("failed to sync the folder `{}`", folder.display()))?;
+    }
     let length = u64::try_from(text.len()).expect("a line is short");
-    Ok(Tail { whole: tail.whole + length, is_complete: true })
+    *tail = Tail { whole: tail.whole + length, is_complete: true, year: newest.year() };
+    Ok(())
 }
 
 /// Makes sure that every line in the file is on the disk, before the state is replaced and with
@@ -222,8 +299,14 @@ pub(crate) fn complete(
 ///
 /// The newest line is written once more, byte for byte: if an earlier run's sync of it failed, the
 /// kernel has marked its pages clean, and a sync alone would report success for bytes that are lost.
-pub(crate) fn sync(disk: &dyn Disk, path: &Path, tail: Tail, newest: &Line) -> anyhow::Result<()> {
-    let Some(mut file) = disk.open(path, How::Write)? else {
+pub(crate) fn sync(
+    disk: &dyn Disk,
+    folder: &Path,
+    tail: Tail,
+    newest: &Line,
+) -> anyhow::Result<()> {
+    let path = folder.join(years::NEWEST);
+    let Some(mut file) = disk.open(&path, How::Write)? else {
         return Ok(());
     };
     let text = newest.to_text();
@@ -245,6 +328,12 @@ fn append(disk: &dyn Disk, path: &Path, whole: u64, text: &str) -> anyhow::Resul
     file.seek(SeekFrom::Start(whole))?;
     file.write_all(text.as_bytes())?;
     Ok(())
+}
+
+/// The end of a file with its last whole line in it, and the file's length; nothing where there is none.
+fn end_of_file(disk: &dyn Disk, path: &Path) -> anyhow::Result<(Vec<u8>, u64)> {
+    let Some(mut file) = disk.open(path, How::Read)? else { return Ok((Vec::new(), 0)) };
+    last_bytes(file.as_mut()).with_context(|| format!("failed to read `{}`", path.display()))
 }
 
 /// The last so many bytes of the file, and its length.

@@ -1,7 +1,7 @@
 //! The state directory: what is on disk, and the lock without which nothing is written there.
 //!
 //! A [`Store`] *is* the held lock; whoever only looks takes a [`peek`]. `state.json` is the only
-//! commit point. The journal's newest line is part of it and reaches `journal.jsonl` afterwards.
+//! commit point. The journal's newest line is part of it and reaches the journal's file afterwards.
 
 pub(crate) mod atomic;
 pub mod disk;
@@ -12,6 +12,7 @@ mod mount;
 pub mod outside;
 pub mod probe;
 pub mod shared;
+mod years;
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
@@ -139,8 +140,7 @@ impl Store {
             atomic::remove_temporary(disk.as_ref(), folder, name)
                 .map_err(|error| Failure::storage(&error))?;
         }
-        let tail = Tail { whole: 0, is_complete: true };
-        Ok(Self { disk, folder: folder.to_owned(), state: None, tail, _lock: lock })
+        Ok(Self { disk, folder: folder.to_owned(), state: None, tail: Tail::NONE, _lock: lock })
     }
 
     /// The disk that it is on.
@@ -200,19 +200,18 @@ impl Store {
             return Err(Failure::storage(&error));
         }
 
-        let (disk, journal) = (Arc::clone(&self.disk), self.folder.join(JOURNAL));
+        let disk = Arc::clone(&self.disk);
         let disk = disk.as_ref();
         self.sync_journal()
             .and_then(|()| atomic::replace(disk, &self.folder, STATE, &bytes, Durability::Synced))
             .map_err(|error| Failure::storage(&error))?;
         // From here on the step is done. A line that can't be appended now is appended later.
         self.tail.is_complete = false;
-        let state = self.state.insert(state);
-        match journal::complete(disk, &journal, self.tail, &state.newest) {
-            Ok(tail) => self.tail = tail,
-            Err(error) => log::warn!("{error:#}; the state keeps the line until it can be written"),
+        self.state = Some(state);
+        if let Err(error) = self.append_newest() {
+            log::warn!("{error:#}; the state keeps the line until it can be written");
         }
-        Ok(state)
+        Ok(self.state.as_ref().expect("it was put there"))
     }
 
     /// Commits a book with this intent open. From here on a crash means: ask.
@@ -236,24 +235,30 @@ impl Store {
 
     /// Appends the state's newest line to the journal where a crash kept it from there.
     pub fn complete_journal(&mut self) -> anyhow::Result<()> {
-        if let Some(state) = self.state.as_ref().filter(|_| !self.tail.is_complete) {
-            let (disk, journal) = (self.disk.as_ref(), self.folder.join(JOURNAL));
+        if self.state.is_some() && !self.tail.is_complete {
             // Whoever was killed here may not have synced the state's name: the journal must never
             // have a line that the state could still forget.
-            disk.sync_folder(&self.folder).with_context(|| {
+            self.disk.sync_folder(&self.folder).with_context(|| {
                 format!("failed to sync the folder `{}`", self.folder.display())
             })?;
-            self.tail = journal::complete(disk, &journal, self.tail, &state.newest)?;
+            self.append_newest()?;
         }
         Ok(())
+    }
+
+    fn append_newest(&mut self) -> anyhow::Result<()> {
+        let Some(state) = &self.state else { return Ok(()) };
+        // A replay's years are not those in which it is read.
+        let is_by_year = state.identity.candles.is_none();
+        let disk = self.disk.as_ref();
+        journal::complete(disk, &self.folder, &mut self.tail, &state.newest, is_by_year)
     }
 
     /// The same, and on the disk: the state is about to forget the line.
     fn sync_journal(&mut self) -> anyhow::Result<()> {
         self.complete_journal()?;
         let Some(state) = &self.state else { return Ok(()) };
-        let (disk, journal) = (self.disk.as_ref(), self.folder.join(JOURNAL));
-        journal::sync(disk, &journal, self.tail, &state.newest)
+        journal::sync(self.disk.as_ref(), &self.folder, self.tail, &state.newest)
     }
 
     /// As [`read_halt`], of this world.
@@ -308,7 +313,7 @@ pub fn recent_records(
     folder: &Path,
     state: &State,
 ) -> Result<Vec<serde_json::Value>, Failure> {
-    let older = journal::recent(disk, &folder.join(JOURNAL)).map_err(refused_or_failed)?;
+    let older = journal::recent(disk, folder).map_err(refused_or_failed)?;
     // The state's own line may not have reached the journal yet; then it is the newest.
     let lines = std::iter::once(state.newest.clone()).chain(older);
     Ok(lines.filter_map(|line| serde_json::from_str(line.record.get()).ok()).collect())
@@ -328,8 +333,7 @@ pub fn records_since(
         let at: Option<Timestamp> = record["at"].as_str().and_then(|at| at.parse().ok());
         at.is_none_or(|at| at < since)
     };
-    let path = folder.join(JOURNAL);
-    let older = journal::recent_until(disk, &path, is_older).map_err(refused_or_failed)?;
+    let older = journal::recent_until(disk, folder, is_older).map_err(refused_or_failed)?;
     // The state's own line may not have reached the journal yet.
     let is_there = older.first().is_some_and(|line| line.seq == state.newest.seq);
     let newest = (!is_there && !is_older(&state.newest)).then(|| state.newest.clone());
@@ -351,8 +355,8 @@ pub fn walk(
         let record = serde_json::from_str(line.record.get()).map_err(|error| error.to_string())?;
         each(&record)
     };
-    let path = folder.join(JOURNAL);
-    let last = journal::walk(disk, &path, &mut give).map_err(refused_or_failed)?;
+    let path = folder.join(years::NEWEST);
+    let last = journal::walk(disk, folder, &mut give).map_err(refused_or_failed)?;
     let newest = &state.newest;
     match last {
         Some((seq, hash)) if seq == newest.seq && hash == newest.hash => {}
@@ -412,14 +416,18 @@ fn lock(disk: &dyn Disk, folder: &Path) -> Result<Box<dyn Any>, Failure> {
 fn load_state(disk: &dyn Disk, folder: &Path) -> Result<Option<State>, Failure> {
     let Some(bytes) = state_bytes(disk, folder)? else { return Ok(None) };
     let shown = folder.join(STATE);
-    let state = format::parse(&bytes);
-    state.map(Some).map_err(|why| distrusted(&format!("`{}` {why}", shown.display())))
+    format::parse(&bytes).map(Some).map_err(|why| {
+        let failure = distrusted(&format!("`{}` {why}", shown.display()));
+        let is_later = format::is_of_a_later_version(&bytes);
+        let install = "a later ouroboros wrote it, and nothing was changed; install that one again";
+        if is_later { Failure::untrusted(failure.message, install) } else { failure }
+    })
 }
 
 fn load(disk: &dyn Disk, folder: &Path) -> Result<(Option<State>, Tail), Failure> {
     let state = load_state(disk, folder)?;
     let newest = state.as_ref().map(|state| &state.newest);
-    let tail = journal::tail(disk, &folder.join(JOURNAL), newest).map_err(refused_or_failed)?;
+    let tail = journal::tail(disk, folder, newest).map_err(refused_or_failed)?;
     Ok((state, tail))
 }
 
@@ -451,7 +459,6 @@ fn distrusted(why: &str) -> Failure {
 }
 
 const STATE: &str = "state.json";
-const JOURNAL: &str = "journal.jsonl";
 const LOCK: &str = "lock";
 
 const MOST_STATE_BYTES: usize = 16 * 1024 * 1024;

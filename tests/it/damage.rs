@@ -145,6 +145,7 @@ fn a_state_of_another_version_is_refused_and_says_so() {
         let other = text.replacen("\"version\": 1", &format!("\"version\": {version}"), 1);
         let failure = world.expect_state_refused(&mut store, other.as_bytes(), version);
         assert!(failure.message.contains(&format!("version {version}")), "{failure}");
+        assert_eq!(failure.hint.contains("install that one again"), version != "0", "{failure}");
     }
     for version in
         ["-1", "1.0", "1e0", "01", "true", "null", "\"1\"", "[1]", "18446744073709551616"]
@@ -426,6 +427,10 @@ impl Disk for Racing {
 
     fn exists(&self, path: &Path) -> bool {
         System.exists(path)
+    }
+
+    fn names(&self, folder: &Path) -> io::Result<Vec<String>> {
+        System.names(folder)
     }
 
     fn lock(&self, folder: &Path, name: &str) -> anyhow::Result<Option<Box<dyn Any>>> {
@@ -960,7 +965,7 @@ impl Place {
 
 /// Opens a world. Another test of this process may start a program at the same moment, and until
 /// that has become one it holds copies of our descriptors, the lock among them.
-fn open(folder: &Path) -> Result<Store, Failure> {
+pub(crate) fn open(folder: &Path) -> Result<Store, Failure> {
     for _ in 0..5_000 {
         match Store::open(System::shared(), folder) {
             Err(failure) if failure.kind == Kind::Busy => thread::sleep(Duration::from_millis(1)),
@@ -1002,7 +1007,7 @@ fn minified(json: &str) -> Vec<u8> {
 
 // --- a book with everything in it --------------------------------------------------------------
 
-fn identity() -> Identity {
+pub(crate) fn identity() -> Identity {
     Identity {
         mode: "paper".to_owned(),
         numerator: "BTC/USDT".to_owned(),
@@ -1013,7 +1018,7 @@ fn identity() -> Identity {
 }
 
 /// Two messages, numbers 11 and 12.
-fn outbox() -> Outbox {
+pub(crate) fn outbox() -> Outbox {
     let mut outbox = Outbox { next: 11, waiting: Vec::new() };
     outbox.add("bought".to_owned());
     outbox.add("\"halted\" – by a person\n".to_owned());
@@ -1194,7 +1199,7 @@ fn moments() -> impl Strategy<Value = Timestamp> {
     (0..4_000_000_000_000_i64).prop_map(|millis| Timestamp::from_millis(millis).expect("in range"))
 }
 
-fn flat() -> Book {
+pub(crate) fn flat() -> Book {
     Book { position: Position::Flat { cooling: true }, last_candle: None, ..holding() }
 }
 

@@ -140,6 +140,8 @@ mod tidy;
 mod trades;
 /// Connections that break in every way: 69, and the next good run goes on.
 mod transport;
+/// The journal's years: one chain over several files; files of older versions.
+mod years;
 
 /// Millions of runs in this process ask for memory all the time; this one is a fifth quicker in all.
 #[global_allocator]

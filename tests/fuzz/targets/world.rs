@@ -139,6 +139,12 @@ impl Disk for Memory {
         self.files().contains_key(path)
     }
 
+    fn names(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let files = self.files();
+        let inside = files.keys().filter(|path| path.parent() == Some(folder));
+        Ok(inside.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
+    }
+
     fn lock(&self, _: &Path, _: &str) -> anyhow::Result<Option<Box<dyn Any>>> {
         Ok(Some(Box::new(())))
     }

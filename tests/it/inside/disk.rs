@@ -244,6 +244,11 @@ impl Disk for Memory {
         self.0.lock().files.names.contains_key(&name_of(path))
     }
 
+    fn names(&self, _folder: &Path) -> io::Result<Vec<String>> {
+        self.operation("look into the folder")?;
+        Ok(self.0.lock().files.names().map(str::to_owned).collect())
+    }
+
     fn lock(&self, _folder: &Path, _name: &str) -> anyhow::Result<Option<Box<dyn Any>>> {
         self.operation("lock")?;
         let files = &mut self.0.lock().files;

@@ -335,9 +335,14 @@ pub(crate) struct Inside {
 impl Inside {
     /// An account in which nothing has happened, and a disk with nothing on it.
     pub(crate) fn new(settings: &[(&str, &str)]) -> Self {
+        Self::at(BEGIN, settings)
+    }
+
+    /// The same at another moment, in milliseconds since the epoch.
+    pub(crate) fn at(begins: i64, settings: &[(&str, &str)]) -> Self {
         let mut exchange = World::new(Setup { interval_ms: HOUR, ..Setup::default() });
         exchange.stop_clock();
-        exchange.set_now(BEGIN);
+        exchange.set_now(begins);
         exchange.set_spreads(&["20", "20", "20", "20"]);
         let begin = exchange.balances.clone();
         let mut environment: BTreeMap<String, String> = [
@@ -363,7 +368,7 @@ impl Inside {
         let shared = Shared(Arc::new(Mutex::new(Outer {
             files: Files::default(),
             exchange,
-            now: BEGIN,
+            now: begins,
             skew: 0,
             passed: Duration::ZERO,
             sent: BTreeMap::new(),
@@ -481,8 +486,8 @@ impl Inside {
         if let Some((decision, count)) = decisions.iter().find(|(_, count)| **count > 1) {
             return Err(format!("{count} entries of the decision {decision} were executed"));
         }
-        let known = ["state.json", "state.json.new", "outside.json", "outside.json.new"];
-        let known = |name: &&str| known.contains(name) || ["journal.jsonl", "halt"].contains(name);
+        let known = ["state.json", "state.json.new", "outside.json", "outside.json.new", "halt"];
+        let known = |name: &&str| known.contains(name) || crate::support::folder::is_journal(name);
         match outer.files.names().find(|name| !known(name)) {
             Some(stray) => Err(format!("a stray file: {stray}")),
             None => Ok(()),

@@ -91,9 +91,10 @@ pub(crate) fn check_invariants(state: &Path) {
         }
         assert_eq!(mode, 0o600, "mode {mode:o} of {shown}");
         let name = path.file_name().expect("a file").to_string_lossy().into_owned();
-        let known = ["state.json", "journal.jsonl", "outside.json", "lock", "halt", "report.html"];
-        assert!(known.contains(&&*name) || name.starts_with("bot.log"), "a stray file: {shown}");
-        if name == "journal.jsonl" {
+        let known = ["state.json", "outside.json", "lock", "halt", "report.html"];
+        let is_known = known.contains(&&*name) || name.starts_with("bot.log") || is_journal(&name);
+        assert!(is_known, "a stray file: {shown}");
+        if is_journal(&name) {
             check_chain(&fs::read_to_string(&path).expect("the journal is text"));
         }
     }
@@ -110,6 +111,12 @@ fn check_chain(journal: &str) {
         assert_eq!(seq(&pair[0]) + 1, seq(&pair[1]), "the journal's numbers: {journal}");
         assert_eq!(pair[0]["hash"], pair[1]["prev"], "the journal's chain: {journal}");
     }
+}
+
+/// `journal.jsonl`, or a year that was put away.
+pub(crate) fn is_journal(name: &str) -> bool {
+    let rest = name.strip_prefix("journal").and_then(|name| name.strip_suffix(".jsonl"));
+    rest.is_some_and(|rest| rest.is_empty() || (rest.len() == 5 && rest.starts_with('-')))
 }
 
 /// A copy of a folder with all that is in it.
