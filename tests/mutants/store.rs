@@ -13,6 +13,8 @@ mod damage;
 mod exchange;
 #[path = "../it/halt.rs"]
 mod halt;
+#[path = "../it/halt_live.rs"]
+mod halt_live;
 #[path = "../it/inside/mod.rs"]
 mod inside;
 #[path = "../it/simulator.rs"]
@@ -23,3 +25,5 @@ mod state;
 mod support;
 #[path = "../it/telling.rs"]
 mod telling;
+#[path = "../it/years.rs"]
+mod years;
