@@ -63,8 +63,14 @@ pub(super) fn status(
 ) -> String {
     let (book, quote) = (&state.book, config.pair.quote());
     let mut text = String::new();
-    if let Some(equity) = overview.equity {
-        let _ = write!(text, "\nequity {equity} {quote} on paper");
+    match (overview.equity, overview.gained) {
+        (Some(equity), _) => {
+            let _ = write!(text, "\nequity {equity} {quote} on paper");
+        }
+        (None, Some(gained)) if book.cash.is_none() => {
+            let _ = write!(text, "\nequity {gained} {quote} since it began, with what is held");
+        }
+        (None, _) => {}
     }
     let _ = write!(
         text,

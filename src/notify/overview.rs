@@ -19,6 +19,9 @@ pub(super) struct Overview {
     pub(super) unrealized: Option<Profit>,
     /// What the paper account would be worth after that sale. **Units**: quote asset.
     pub(super) equity: Option<Amount>,
+    /// What the book has gained since it began: what is over, and what is held after that sale. A live book has no
+    /// capital of its own, this is its equity. **Units**: quote asset. `None` where no close of what is held is known.
+    pub(super) gained: Option<Profit>,
 }
 
 impl Overview {
@@ -49,11 +52,18 @@ impl Overview {
             (Some(cash), Some(_), Some(sale)) => Some(cash.plus(sale)?),
             (None, _, _) | (Some(_), Some(_), None) => None,
         };
+        let gained = match (holding, unrealized) {
+            (None, _) => Some(book.realized),
+            (Some(_), unrealized) => {
+                unrealized.map(|unrealized| book.realized.plus(unrealized)).transpose()?
+            }
+        };
         Ok(Self {
             candle: result["candle"].as_str().map(str::to_owned),
             z: result["z"].as_f64(),
             unrealized,
             equity,
+            gained,
         })
     }
 }

@@ -325,9 +325,16 @@ fn telegram(world: &mut World, asked: &Asked) -> Result<(u16, Value), Refusal> {
             world.messages.push(text);
             json!({ "message_id": world.messages.len(), "date": world.now() / 1000, "chat": { "id": body["chat_id"], "type": "private" } })
         }
-        // Nobody writes to this bot, and its pictures are not looked at.
+        // Nobody writes to this bot.
         Some("getUpdates") => json!([]),
-        Some("sendPhoto") => json!({ "message_id": 1 }),
+        // Of a picture only what stands below it is looked at.
+        Some("sendPhoto") => {
+            let caption = asked.body.split("name=\"caption\"\r\n\r\n").nth(1);
+            let caption = caption.and_then(|rest| rest.split("\r\n--").next());
+            let text = as_read(&json!(caption));
+            world.messages.push(text);
+            json!({ "message_id": world.messages.len() })
+        }
         Some("getMe") => {
             json!({ "id": 1, "is_bot": true, "first_name": "Simulated", "username": "simulated_bot" })
         }

@@ -5,8 +5,9 @@ use std::io::Read as _;
 use crate::exchange::as_read;
 use crate::support::desk::Desk;
 use crate::support::fault::Fault;
-use crate::support::run::Run;
-use crate::support::table::spreads;
+use crate::support::live::Live;
+use crate::support::run::{Run, money};
+use crate::support::table::{decimal, spreads};
 
 #[test]
 fn once_a_day_it_tells_equity_position_z_trades_and_what_waits() {
@@ -29,6 +30,39 @@ fn once_a_day_it_tells_equity_position_z_trades_and_what_waits() {
     desk.server.forget();
     let _ = daily(&desk).expect_exit(0);
     assert!(desk.server.requests_to("/bot").is_empty(), "once is enough");
+}
+
+#[test]
+fn live_the_equity_is_what_the_book_gained_since_it_began() {
+    let live = Live::entry_ahead();
+    let _ = live.run().expect_exit(0);
+    let digest = || {
+        live.exchange.with(|world| world.messages.clear());
+        let url = live.exchange.url().to_owned();
+        let run = live.run().env("TELEGRAM_API_URL", url).env("TELEGRAM_BOT_TOKEN", "1:simulated");
+        let run = run.env("TELEGRAM_CHAT_ID", "1").env("DAILY_DIGEST_UTC", "00:00");
+        let _ = run.expect_exit(0);
+        let told = live.exchange.with(|world| world.messages.clone());
+        told.into_iter().find(|text| text.contains("the day to")).expect("a digest")
+    };
+    let gained = |told: &str| {
+        let line = told.lines().find_map(|line| line.strip_prefix("equity ")).expect(told);
+        assert!(line.ends_with(" USDT since it began, with what is held"), "{line}");
+        decimal(line.split(' ').next().expect("a number"))
+    };
+    // What was bought lost its fee at once, and a sale would lose another.
+    let status = live.status();
+    let held = money(&status, "/position/quantity") * decimal("3000");
+    let least = held - money(&status, "/position/cost");
+    let (open, fee) = (gained(&digest()), held / decimal("1000"));
+    assert!((open - (least - fee)).abs() < decimal("0.00000002"), "{open} {least} {fee}");
+    live.next_candle("19");
+    let _ = live.run().expect_exit(0);
+    live.advance(24 * 60 * 60 * 1000);
+    live.with(|world| world.set_spreads(&["20", "20", "20", "20"]));
+    let over = gained(&digest());
+    assert_eq!(over, money(&live.status(), "/realized_pnl"), "nothing is held any more");
+    assert!(over < decimal("0"));
 }
 
 #[test]
