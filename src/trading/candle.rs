@@ -33,6 +33,12 @@ impl Candle {
     /// Whether its prices can be traded on.
     #[must_use]
     pub fn is_sound(&self) -> bool {
+        let Self { open, high, low, close, .. } = self;
+        // Equal scales, which a dump's prices have, spare comparisons of decimals.
+        if high.scale() == low.scale() {
+            let [open, high, low, close] = [open, high, low, close].map(Decimal::mantissa);
+            return open > 0 && low > 0 && close > 0 && high >= low;
+        }
         self.fault().is_none()
     }
 
@@ -42,13 +48,7 @@ impl Candle {
         if let Some(price) = prices.into_iter().find(is_bad) {
             return Some(Fault::BadPrice { at: self.open_time, price: price.to_string() });
         }
-        // Equal scales, which a dump's prices have, spare a comparison of decimals.
-        let is_below = if self.high.scale() == self.low.scale() {
-            self.high.mantissa() < self.low.mantissa()
-        } else {
-            self.high < self.low
-        };
-        is_below.then_some(Fault::HighBelowLow { at: self.open_time })
+        (self.high < self.low).then_some(Fault::HighBelowLow { at: self.open_time })
     }
 }
 
@@ -275,4 +275,32 @@ fn leg_closes(
         expected = Some(at.plus_millis(interval.millis()));
     }
     Ok(closes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sound_candle_is_one_without_a_fault() {
+        let minus_zero = -Decimal::new(0, 2);
+        let prices = ["-1", "-1.5", "0", "0.00000001", "1", "1.0", "1.50000000", "2.5"];
+        let mut prices = prices.map(|price| price.parse().expect("a price")).to_vec();
+        prices.push(minus_zero);
+        let mut sound = 0;
+        for open in &prices {
+            for high in &prices {
+                for low in &prices {
+                    for close in &prices {
+                        let (open, high, low, close) = (*open, *high, *low, *close);
+                        let candle = Candle { open_time: Timestamp::EPOCH, open, high, low, close };
+                        assert_eq!(candle.is_sound(), candle.fault().is_none(), "{candle:?}");
+                        sound += usize::from(candle.is_sound());
+                    }
+                }
+            }
+        }
+        // Five prices are above zero; of them one and 1.0 are as much.
+        assert_eq!(sound, 5 * 5 * (5 + 4 + 4 + 2 + 1));
+    }
 }
