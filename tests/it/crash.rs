@@ -191,18 +191,21 @@ fn fail_everywhere(most: usize) {
     println!("figures: errors-paper failing-calls={} violations=0", cases.len());
 }
 
+const ADOPT: [&str; 7] = ["adopt", "--asset", "BTC", "--quantity", "0.001", "--cost", "60"];
+
+type Command = (&'static Plan, &'static [&'static str], &'static [&'static str], bool, bool);
+
 /// What a person tells the program by hand must not need luck either.
 fn kill_commands(most: usize) {
     if !tracing_works() {
         return;
     }
-    let adopt = ["adopt", "--asset", "BTC", "--quantity", "0.001", "--cost", "60"];
     // The book; what was told before; the command; whether it is halted and holding in the end.
-    let commands: [(&Plan, &[&str], &[&str], bool, bool); 4] = [
+    let commands: [Command; 4] = [
         (&PAPER_EXIT, &[], &["halt", "looking into it"], true, true),
         (&PAPER_EXIT, &["halt"], &["resume"], false, true),
         (&PAPER_EXIT, &[], &["flatten", "--yes"], true, false),
-        (&PAPER_HOLD, &[], &adopt, false, true),
+        (&PAPER_HOLD, &[], &ADOPT, false, true),
     ];
     let prepared = |stage: &Stage, before: &[&str]| {
         let state = stage.copy();
@@ -236,7 +239,7 @@ fn kill_commands(most: usize) {
         assert_eq!(!status["halted"].is_null(), *halted, "{status:#} {}", context());
         assert_eq!(!status["position"].is_null(), *holding, "{status:#} {}", context());
         assert_eq!(status["trades"], u8::from(!holding), "{status:#} {}", context());
-        if *args == adopt {
+        if *args == ADOPT {
             assert_eq!(status["position"]["quantity"], "0.00100000", "{status:#} {}", context());
             assert_eq!(status["paper_balance"], "940.00000000", "{status:#} {}", context());
         }

@@ -38,7 +38,7 @@ fn live_the_equity_is_what_the_book_gained_since_it_began() {
     let _ = live.run().expect_exit(0);
     let digest = || {
         live.exchange.with(|world| world.messages.clear());
-        let url = live.exchange.url().to_owned();
+        let url = live.exchange.url();
         let run = live.run().env("TELEGRAM_API_URL", url).env("TELEGRAM_BOT_TOKEN", "1:simulated");
         let run = run.env("TELEGRAM_CHAT_ID", "1").env("DAILY_DIGEST_UTC", "00:00");
         let _ = run.expect_exit(0);
