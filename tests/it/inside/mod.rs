@@ -502,11 +502,28 @@ impl Inside {
         audited.map(drop).map_err(|failure| failure.to_string())
     }
 
+    /// Where nothing was ever decided, as on candles that were too old already, nothing was ever ordered.
+    fn check_untouched(&self) -> Result<(), String> {
+        let outer = self.shared.lock();
+        let is_as_it_was =
+            |(asset, balance): (&String, &Balance)| outer.exchange.free(asset) == balance.free;
+        if outer.sent.is_empty() && self.begin.iter().all(is_as_it_was) {
+            Ok(())
+        } else {
+            Err("there is no state, but there were orders".to_owned())
+        }
+    }
+
+    /// Whether there is a book.
+    pub(crate) fn has_state(&self) -> bool {
+        world::peek(self.disk.as_ref(), &self.config).is_ok_and(|state| state.is_some())
+    }
+
     /// The same without the journal, which takes longest.
     pub(crate) fn check_book(&self) -> Result<(), String> {
         let state = world::peek(self.disk.as_ref(), &self.config);
         let state = state.map_err(|failure| failure.to_string())?;
-        let Some(state) = state else { return Err("there is no state".to_owned()) };
+        let Some(state) = state else { return self.check_untouched() };
         if let Some(intent) = state.book.pending() {
             return Err(format!("{} is still open", intent.client_order_id));
         }
