@@ -37,6 +37,7 @@ pub(crate) fn put_year_away(disk: &dyn Disk, folder: &Path, year: u16) -> anyhow
     let (from, to) = (folder.join(NEWEST), folder.join(name(year)));
     disk.rename(&from, &to)
         .with_context(|| format!("failed to put `{}` away as `{}`", from.display(), name(year)))?;
+    log::info!("a new year begins: the journal of {year} is `{}` from here on", to.display());
     Ok(true)
 }
 

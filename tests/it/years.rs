@@ -266,10 +266,12 @@ fn live_over_new_year_everything_that_reads_the_journal_reads_both_files() {
     live.with(|world| world.set_spreads(&["20", "20", "20", "20"]));
     live.expect_hold();
     // Bought in the one year, sold in the other.
+    let mut told = 0;
     for spread in ["21", "19", "20", "20"] {
         live.next_candle(spread);
-        let _ = live.run().expect_exit(0);
+        told += live.run().expect_exit(0).stderr.matches("journal-2027.jsonl").count();
     }
+    assert_eq!(told, 1, "it is said once");
     live.check();
     let old = live.folder().text("journal-2027.jsonl").lines().count();
     let lines = old + live.folder().journal().len();
