@@ -165,6 +165,7 @@ fn build() -> PathBuf {
         let text = text.replacen(&*bug.stands, &bug.instead, 1);
         fs::write(&path, text).expect("it can be written");
     }
+    take_what_is_built(&copy);
     let output = cargo(
         &copy,
         &tree,
@@ -178,6 +179,21 @@ fn build() -> PathBuf {
         .filter(|message| message["target"]["name"] == "it")
         .find_map(|message| message["executable"].as_str().map(PathBuf::from));
     program.expect("cargo says what it built")
+}
+
+/// What others wrote is the same in both and was built for these tests already: minutes that need not be spent again. A
+/// copy, not links: cargo writes over some of its files.
+fn take_what_is_built(copy: &Path) {
+    let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../debug");
+    let there = copy.join("target/debug");
+    if there.exists() || !built.exists() {
+        return;
+    }
+    fs::create_dir_all(&there).expect("a new folder");
+    for part in ["deps", "build", ".fingerprint"] {
+        let done = Command::new("cp").arg("-a").arg(built.join(part)).arg(&there).status();
+        assert!(done.is_ok_and(|status| status.success()), "{part} is copied");
+    }
 }
 
 fn cargo(copy: &Path, tree: &Path, arguments: &[&str]) -> Output {
