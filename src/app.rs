@@ -201,7 +201,7 @@ fn asks(command: &Command) -> bool {
 fn is_meant(command: Option<&Command>, config: &Config) -> Result<bool, Failure> {
     match command {
         Some(Command::Adopt { asset, quantity, cost, yes: false }) => {
-            Ok(adopt::is_meant(config, &adopt::understood(config, asset, quantity, cost)?))
+            adopt::is_meant(config, &adopt::understood(config, asset, quantity, cost)?)
         }
         Some(Command::Flatten { yes: false }) => flatten::is_meant(config),
         _ => Ok(true),

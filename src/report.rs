@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::failure::{Failure, Kind};
-use crate::trading::book::{Adoption, Book, Halt, HaltedBy, Position};
+use crate::trading::book::{Adoption, Book, Halt, HaltedBy, Holding, Position};
 use crate::trading::candle::Legs;
 use crate::trading::fill::Funds;
 use crate::trading::ledger::Intent;
@@ -585,6 +585,12 @@ pub fn halt_record(now: Timestamp, halt: &Halt) -> Value {
 #[must_use]
 pub fn resume_record(now: Timestamp, halt: &Halt) -> Value {
     json!({ "kind": "resume", "at": now.to_string(), "lifted": halt.reason })
+}
+
+/// On what was entered, in words.
+#[must_use]
+pub fn entered_on(holding: &Holding) -> String {
+    holding.entry_z.map_or_else(|| "adopted".to_owned(), |z| format!("z {:.4}", z.value()))
 }
 
 /// The record of coins that were taken into the book.

@@ -26,8 +26,8 @@ pub fn understood(
         ));
     }
     let pair = &config.pair;
-    let leg = Leg::BOTH.into_iter().find(|leg| pair.asset(*leg).code().eq_ignore_ascii_case(asset));
-    let leg = leg.ok_or_else(|| {
+    // Codes are capital letters; who types one need not be.
+    let leg = pair.leg_of(&asset.to_ascii_uppercase()).ok_or_else(|| {
         let [numerator, denominator] = Leg::BOTH.map(|leg| pair.asset(leg));
         Failure::configuration(
             format!("`--asset {asset}` is neither {numerator} nor {denominator}"),
@@ -55,9 +55,11 @@ pub fn understood(
 }
 
 /// Asks a person whether they mean it; without a terminal nobody is asked.
-#[must_use]
-pub fn is_meant(config: &Config, adoption: &Adoption) -> bool {
+///
+/// **Errors**: none that are its own.
+pub fn is_meant(config: &Config, adoption: &Adoption) -> Result<bool, Failure> {
     let Adoption { leg, quantity, cost } = adoption;
     let (asset, quote) = (config.pair.asset(*leg), config.pair.quote());
-    ask(&format!("adopt {quantity} {asset} that cost {cost} {quote} ({})", config.mode.name()))
+    let mode = config.mode.name();
+    ask(|| Ok(format!("adopt {quantity} {asset} that cost {cost} {quote} ({mode})")))
 }

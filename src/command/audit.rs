@@ -263,13 +263,7 @@ impl Audit {
         if candle != rules.interval.newest_closed(at) {
             return Err(format!("`candle` is {candle}, which was not the newest at {at}"));
         }
-        let asset = text(record, "asset")?;
-        let leg = Leg::BOTH.into_iter().find(|leg| pair.asset(*leg).code() == asset);
-        let adoption = Adoption {
-            leg: leg.ok_or_else(|| format!("`{asset}` is no leg's"))?,
-            quantity: parse(text(record, "quantity")?, Quantity::new)?,
-            cost: parse(text(record, "cost")?, Amount::new)?,
-        };
+        let adoption = adopted(record, pair)?;
         if before.position.holding().is_some() {
             return Err("something was adopted while something was held".to_owned());
         }
@@ -509,6 +503,16 @@ fn same_value(recomputed: &Value, record: &Value) -> Checked<()> {
         }
     }
     Ok(())
+}
+
+/// What the record of an adoption says was taken into the book.
+pub(super) fn adopted(record: &Value, pair: &Pair) -> Checked<Adoption> {
+    let asset = text(record, "asset")?;
+    Ok(Adoption {
+        leg: pair.leg_of(asset).ok_or_else(|| format!("`{asset}` is no leg's"))?,
+        quantity: parse(text(record, "quantity")?, Quantity::new)?,
+        cost: parse(text(record, "cost")?, Amount::new)?,
+    })
 }
 
 pub(super) fn text<'a>(value: &'a Value, name: &str) -> Checked<&'a str> {

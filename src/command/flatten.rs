@@ -1,7 +1,5 @@
 //! `flatten`: sell what is held, in one order, then halt. On a terminal it asks first.
 
-use std::io::IsTerminal as _;
-
 use super::ask;
 use crate::config::Config;
 use crate::failure::Failure;
@@ -13,13 +11,11 @@ use crate::world;
 ///
 /// **Errors**: the state can't be read or trusted.
 pub fn is_meant(config: &Config) -> Result<bool, Failure> {
-    if !std::io::stdin().is_terminal() {
-        return Ok(true);
-    }
-    let state = world::peek(&System, config)?;
-    let what = state.as_ref().and_then(|state| held(config, &state.book));
-    let what = what.unwrap_or_else(|| "nothing is held; halt".to_owned());
-    Ok(ask(&what))
+    ask(|| {
+        let state = world::peek(&System, config)?;
+        let what = state.as_ref().and_then(|state| held(config, &state.book));
+        Ok(what.unwrap_or_else(|| "nothing is held; halt".to_owned()))
+    })
 }
 
 fn held(config: &Config, book: &Book) -> Option<String> {

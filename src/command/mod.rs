@@ -26,16 +26,21 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use serde_json::Value;
 
-/// Whether a person at the terminal means it; where there is no terminal nobody is asked.
-fn ask(what: &str) -> bool {
+use crate::failure::Failure;
+
+/// Whether a person at the terminal means `what`; where there is no terminal nobody is asked.
+///
+/// **Errors**: those of `what`.
+fn ask(what: impl FnOnce() -> Result<String, Failure>) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
-        return true;
+        return Ok(true);
     }
+    let what = what()?;
     // A question that can't be shown can't be answered with yes.
     let asked = write!(std::io::stderr(), "{what}? [y/N] ");
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
-    asked.is_ok() && read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+    Ok(asked.is_ok() && read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// What a command has to say: on standard output, as text or as one JSON object.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Answer;
 use crate::config::{Config, Mode};
 use crate::failure::Failure;
-use crate::report::{intent_json, state_name};
+use crate::report::{entered_on, intent_json, state_name};
 use crate::store::disk::System;
 use crate::store::outside::Outside;
 use crate::store::{State, read_halt, recent_records};
@@ -149,12 +149,6 @@ pub(super) fn position(config: &Config, book: &Book, holding: &Holding) -> Value
         "entry_z": holding.entry_z.map(ZScore::value),
         "entry_candle": holding.entry_candle.to_string(),
     })
-}
-
-/// The z-score of an entry, in words.
-#[must_use]
-fn entered_on(holding: &Holding) -> String {
-    holding.entry_z.map_or_else(|| "adopted".to_owned(), |z| format!("z {:.4}", z.value()))
 }
 
 /// Coins on the book, dust of that asset included.

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::history::lots::Lots;
 use crate::store::disk::Disk;
-use crate::trading::book::{Book, Position};
+use crate::trading::book::{Adoption, Book, Position};
 use crate::trading::market::{Leg, Pair, Side};
 use crate::trading::money::DECIMALS;
 use crate::trading::order::{Execution, Fees};
@@ -124,19 +124,9 @@ impl Told {
         let lots = self.lots.entry(pair.asset(leg).code().to_owned()).or_default();
         let realized = match execution.side {
             Side::Buy => {
-                lots.add(quantity - fees.base.value(), quote + fees.quote.value());
-                self.entered += 1;
-                self.open = Some(Trip {
-                    number: self.entered,
-                    leg,
-                    entered: at,
-                    left: at,
-                    quantity,
-                    cost: quote + fees.quote.value(),
-                    proceeds: Decimal::ZERO,
-                    fees: BTreeMap::new(),
-                    realized: Decimal::ZERO,
-                });
+                let cost = quote + fees.quote.value();
+                lots.add(quantity - fees.base.value(), cost);
+                self.enter(leg, at, quantity, cost);
                 None
             }
             Side::Sell => {
@@ -173,13 +163,17 @@ impl Told {
 
     /// No fill of ours: the coins come with what they cost, and begin a round trip.
     fn adoption(&mut self, config: &Config, record: &Value) -> Checked<()> {
-        let asset = audit::text(record, "asset")?;
-        let leg = Leg::BOTH.into_iter().find(|leg| config.pair.asset(*leg).code() == asset);
-        let leg = leg.ok_or_else(|| format!("`{asset}` is no leg's"))?;
-        let at = audit::time(record, "at")?;
-        let quantity = audit::parse(audit::text(record, "quantity")?, Some)?;
-        let cost = audit::parse(audit::text(record, "cost")?, Some)?;
-        self.lots.entry(asset.to_owned()).or_default().add(quantity, cost);
+        let pair = &config.pair;
+        let Adoption { leg, quantity, cost } = audit::adopted(record, pair)?;
+        let (quantity, cost) = (quantity.value(), cost.value());
+        let lots = self.lots.entry(pair.asset(leg).code().to_owned()).or_default();
+        lots.add(quantity, cost);
+        self.enter(leg, audit::time(record, "at")?, quantity, cost);
+        Ok(())
+    }
+
+    /// A round trip begins with so many coins that cost so much.
+    fn enter(&mut self, leg: Leg, at: Timestamp, quantity: Decimal, cost: Decimal) {
         self.entered += 1;
         self.open = Some(Trip {
             number: self.entered,
@@ -192,7 +186,6 @@ impl Told {
             fees: BTreeMap::new(),
             realized: Decimal::ZERO,
         });
-        Ok(())
     }
 
     fn to_json(&self, config: &Config, wanted: &Wanted<'_>, zone: &TimeZone) -> Value {

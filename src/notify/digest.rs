@@ -63,14 +63,11 @@ pub(super) fn status(
 ) -> String {
     let (book, quote) = (&state.book, config.pair.quote());
     let mut text = String::new();
-    match (overview.equity, overview.gained) {
-        (Some(equity), _) => {
-            let _ = write!(text, "\nequity {equity} {quote} on paper");
-        }
-        (None, Some(gained)) if book.cash.is_none() => {
-            let _ = write!(text, "\nequity {gained} {quote} since it began, with what is held");
-        }
-        (None, _) => {}
+    // A paper book whose equity is not known has gained nothing that is known either.
+    if let Some(equity) = overview.equity {
+        let _ = write!(text, "\nequity {equity} {quote} on paper");
+    } else if let Some(gained) = overview.gained {
+        let _ = write!(text, "\nequity {gained} {quote} since it began, with what is held");
     }
     let _ = write!(
         text,
@@ -84,15 +81,11 @@ pub(super) fn status(
             let quantity = book.available().unwrap_or(holding.quantity);
             let _ = write!(
                 text,
-                "\nholds {quantity} {asset}, bought at {} on the candle {}",
-                holding.entry_price, holding.entry_candle
+                "\nholds {quantity} {asset}, bought at {} on the candle {}, {}",
+                holding.entry_price,
+                holding.entry_candle,
+                report::entered_on(holding)
             );
-            match holding.entry_z {
-                Some(z) => {
-                    let _ = write!(text, ", z {:.4}", z.value());
-                }
-                None => text.push_str(", adopted"),
-            }
             if let Some(unrealized) = overview.unrealized {
                 let _ = write!(text, "\nif sold at the newest close: {unrealized} {quote}");
             }

@@ -54,9 +54,8 @@ impl Overview {
         };
         let gained = match (holding, unrealized) {
             (None, _) => Some(book.realized),
-            (Some(_), unrealized) => {
-                unrealized.map(|unrealized| book.realized.plus(unrealized)).transpose()?
-            }
+            (Some(_), Some(unrealized)) => Some(book.realized.plus(unrealized)?),
+            (Some(_), None) => None,
         };
         Ok(Self {
             candle: result["candle"].as_str().map(str::to_owned),

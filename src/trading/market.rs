@@ -135,6 +135,12 @@ impl Pair {
         &self.symbol(leg).base
     }
 
+    /// The leg that buys and sells the asset of this code.
+    #[must_use]
+    pub fn leg_of(&self, code: &str) -> Option<Leg> {
+        Leg::BOTH.into_iter().find(|leg| self.asset(*leg).code() == code)
+    }
+
     /// The asset that pays.
     #[must_use]
     pub fn quote(&self) -> &Asset {

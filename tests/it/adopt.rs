@@ -101,19 +101,7 @@ fn what_cannot_be_adopted_is_refused_with_the_reason_and_nothing_is_changed() {
 fn live_the_account_must_have_it_and_what_else_is_there_stays() {
     let balances = vec![("USDT", "1000"), ("BTC", "0.25"), ("ETH", "2"), ("BNB", "0")];
     let live = Live::upon(Setup { balances, ..Setup::default() });
-    let adopt = |quantity: &str| {
-        live.command(&[
-            "--json",
-            "adopt",
-            "--yes",
-            "--asset",
-            "ETH",
-            "--quantity",
-            quantity,
-            "--cost",
-            "300",
-        ])
-    };
+    let adopt = |quantity| live.command(&words("ETH", quantity, "300"));
     let outcome = adopt("2.0001").expect_exit(76);
     assert_eq!(kind(&outcome), "refused");
     outcome.expect_said(&["2.0001", "2.00000000 ETH free"]);
@@ -172,15 +160,9 @@ fn a_record_that_says_otherwise_is_named() {
 }
 
 fn adopt(desk: &Desk, asset: &str, quantity: &str, cost: &str) -> Run {
-    desk.command(&[
-        "--json",
-        "adopt",
-        "--yes",
-        "--asset",
-        asset,
-        "--quantity",
-        quantity,
-        "--cost",
-        cost,
-    ])
+    desk.command(&words(asset, quantity, cost))
+}
+
+fn words<'a>(asset: &'a str, quantity: &'a str, cost: &'a str) -> [&'a str; 9] {
+    ["--json", "adopt", "--yes", "--asset", asset, "--quantity", quantity, "--cost", cost]
 }
