@@ -34,22 +34,29 @@ impl Candle {
     #[must_use]
     pub fn is_sound(&self) -> bool {
         let Self { open, high, low, close, .. } = self;
-        // Equal scales, which a dump's prices have, spare comparisons of decimals.
-        if high.scale() == low.scale() {
-            let [open, high, low, close] = [open, high, low, close].map(Decimal::mantissa);
-            return open > 0 && low > 0 && close > 0 && high >= low;
-        }
-        self.fault().is_none()
+        // Equal scales, which a dump's prices have, spare a comparison of decimals.
+        let is_ordered = if high.scale() == low.scale() {
+            high.mantissa() >= low.mantissa()
+        } else {
+            high >= low
+        };
+        is_ordered && [open, high, low, close].into_iter().all(is_above_zero)
     }
 
     fn fault(&self) -> Option<Fault> {
-        let prices = [self.open, self.high, self.low, self.close];
-        let is_bad = |price: &Decimal| price.is_zero() || price.is_sign_negative();
-        if let Some(price) = prices.into_iter().find(is_bad) {
-            return Some(Fault::BadPrice { at: self.open_time, price: price.to_string() });
+        if self.is_sound() {
+            return None;
         }
-        (self.high < self.low).then_some(Fault::HighBelowLow { at: self.open_time })
+        let (at, prices) = (self.open_time, [self.open, self.high, self.low, self.close]);
+        Some(match prices.iter().find(|price| !is_above_zero(price)) {
+            Some(price) => Fault::BadPrice { at, price: price.to_string() },
+            None => Fault::HighBelowLow { at },
+        })
     }
+}
+
+fn is_above_zero(price: &Decimal) -> bool {
+    price.mantissa() > 0
 }
 
 /// Why candles are not traded on.
@@ -294,7 +301,12 @@ mod tests {
                     for close in &prices {
                         let (open, high, low, close) = (*open, *high, *low, *close);
                         let candle = Candle { open_time: Timestamp::EPOCH, open, high, low, close };
-                        assert_eq!(candle.is_sound(), candle.fault().is_none(), "{candle:?}");
+                        let least = [open, high, low, close].into_iter().min().expect("four");
+                        let fault = candle.fault();
+                        assert_eq!(candle.is_sound(), least > Decimal::ZERO && high >= low);
+                        assert_eq!(candle.is_sound(), fault.is_none(), "{candle:?}");
+                        let is_price = matches!(fault, Some(Fault::BadPrice { .. }));
+                        assert_eq!(is_price, least <= Decimal::ZERO, "{candle:?}");
                         sound += usize::from(candle.is_sound());
                     }
                 }
