@@ -91,7 +91,7 @@ pub(crate) fn tail(disk: &dyn Disk, folder: &Path, newest: Option<&Line>) -> any
     let (end, length) = end_of_file(disk, &path)?;
     let Some(newest) = newest else {
         let left =
-            if length == 0 { years::put_away(disk, folder)?.pop() } else { Some(path.clone()) };
+            if length == 0 { years::last_put_away(disk, folder)? } else { Some(path.clone()) };
         return match left {
             None => Ok(Tail::NONE),
             Some(left) => Err(Distrusted(format!(
@@ -147,7 +147,7 @@ fn is_begin_of_file(disk: &dyn Disk, folder: &Path, newest: &Line) -> anyhow::Re
     if newest.prev == GENESIS {
         return Ok(true);
     }
-    let Some(before) = years::put_away(disk, folder)?.pop() else { return Ok(false) };
+    let Some(before) = years::last_put_away(disk, folder)? else { return Ok(false) };
     let (end, _) = end_of_file(disk, &before)?;
     let last = end.ends_with(b"\n").then(|| lines_of(&end).into_iter().next()).flatten();
     Ok(last.is_some_and(|last| last.is_sound() && last.hash == newest.prev))
@@ -159,7 +159,7 @@ pub(crate) fn recent(disk: &dyn Disk, folder: &Path) -> anyhow::Result<Vec<Line>
     let mut lines = lines_of(&end);
     // In the first days of a year those before it are what one looks for.
     if length < FIRST_LOOK
-        && let Some(before) = years::put_away(disk, folder)?.pop()
+        && let Some(before) = years::last_put_away(disk, folder)?
     {
         lines.extend(lines_of(&end_of_file(disk, &before)?.0));
     }
@@ -274,9 +274,10 @@ pub(crate) fn complete(
     if tail.is_complete {
         return Ok(());
     }
-    let year = newest.year().filter(|_| is_by_year);
-    if let Some(ended) = tail.year
-        && year.is_some_and(|year| year > ended)
+    let year = newest.year();
+    if is_by_year
+        && let (Some(ended), Some(year)) = (tail.year, year)
+        && year > ended
         && years::put_year_away(disk, folder, ended)?
     {
         *tail = Tail { is_complete: false, ..Tail::NONE };
@@ -290,7 +291,7 @@ pub(crate) fn complete(
             .with_context(|| format!("failed to sync the folder `{}`", folder.display()))?;
     }
     let length = u64::try_from(text.len()).expect("a line is short");
-    *tail = Tail { whole: tail.whole + length, is_complete: true, year: newest.year() };
+    *tail = Tail { whole: tail.whole + length, is_complete: true, year };
     Ok(())
 }
 

@@ -417,10 +417,13 @@ fn load_state(disk: &dyn Disk, folder: &Path) -> Result<Option<State>, Failure> 
     let Some(bytes) = state_bytes(disk, folder)? else { return Ok(None) };
     let shown = folder.join(STATE);
     format::parse(&bytes).map(Some).map_err(|why| {
-        let failure = distrusted(&format!("`{}` {why}", shown.display()));
-        let is_later = format::is_of_a_later_version(&bytes);
-        let install = "a later ouroboros wrote it, and nothing was changed; install that one again";
-        if is_later { Failure::untrusted(failure.message, install) } else { failure }
+        let why = format!("`{}` {why}", shown.display());
+        if format::is_of_a_later_version(&bytes) {
+            let hint =
+                "a later ouroboros wrote it, and nothing was changed; install that one again";
+            return Failure::untrusted(why, hint);
+        }
+        distrusted(&why)
     })
 }
 

@@ -13,17 +13,15 @@ use super::disk::Disk;
 /// The file that lines are appended to.
 pub(crate) const NEWEST: &str = "journal.jsonl";
 
-/// The years that were put away, the oldest first.
-pub(crate) fn put_away(disk: &dyn Disk, folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let years = years(disk, folder)?;
-    Ok(years.into_iter().map(|year| folder.join(name(year))).collect())
+/// The last year that was put away.
+pub(crate) fn last_put_away(disk: &dyn Disk, folder: &Path) -> anyhow::Result<Option<PathBuf>> {
+    Ok(years(disk, folder)?.last().map(|year| folder.join(name(*year))))
 }
 
 /// All files of the journal, the oldest first.
 pub(crate) fn all(disk: &dyn Disk, folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = put_away(disk, folder)?;
-    files.push(folder.join(NEWEST));
-    Ok(files)
+    let names = years(disk, folder)?.into_iter().map(name).chain([NEWEST.to_owned()]);
+    Ok(names.map(|name| folder.join(name)).collect())
 }
 
 /// Puts the lines of a year that is over away. `false` where this year or a later one was put away already: then the
