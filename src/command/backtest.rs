@@ -31,7 +31,7 @@ use crate::trading::candle::Candle;
 use crate::trading::market::{Leg, Pair};
 use crate::trading::money::Overflow;
 use crate::trading::strategy::nearest;
-use crate::trading::time::When;
+use crate::trading::time::{Timestamp, When};
 
 /// What part of a history counts, and what is written of it.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +51,7 @@ pub struct Wanted<'a> {
 /// **Errors**: candles that are missing or damaged, too few of them, numbers beyond computation, a
 /// file that can't be written.
 pub fn backtest(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure> {
-    let mut part = Part::open(config, wanted.from, wanted.to, config.rules.window)?;
+    let part = Part::open(config, wanted.from, wanted.to, config.rules.window)?;
     let mut table = wanted.trades.map(Table::create).transpose()?;
     let mut tally = Tally::new(&config.rules, &config.terms, config.opening_balance);
     let book = Book::open(config.opening_balance);
@@ -69,10 +69,8 @@ pub fn backtest(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure>
             written = table.add(&trip, &config.pair);
         }
     };
-    while let Some(row) = part.next()? {
-        engine.push(row, &mut look).map_err(stopped)?;
-    }
-    let book = engine.finish(&mut look).map_err(stopped)?;
+    part.read(|rows| engine.push(rows, &mut look).map_err(stopped))?;
+    let book = engine.finish();
     written?;
     if let Some(table) = table {
         table.0.finish()?;
@@ -104,13 +102,12 @@ pub fn backtest(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure>
     Ok(answer)
 }
 
-/// The rows of a recording that count, one after the other.
+/// The rows of a recording that count.
 pub(super) struct Part {
     rows: Shared,
     from: Option<When>,
     to: Option<When>,
     window: usize,
-    count: usize,
 }
 
 impl Part {
@@ -127,25 +124,30 @@ impl Part {
             unreachable!("without `--candles` the sample is taken")
         };
         let rows = Shared::open(recording, &config.pair, config.rules.interval)?;
-        Ok(Self { rows, from, to, window, count: 0 })
+        Ok(Self { rows, from, to, window })
     }
 
-    /// The next one. Nothing may be told of them before there is none left: what comes after them
+    /// Hands them over, oldest first. Nothing may be told of them before the end: what comes after them
     /// is read as well, and a damaged file may have damaged any of its rows.
     ///
-    /// **Errors**: damage, or fewer rows than a window needs.
-    pub(super) fn next(&mut self) -> Result<Option<[Candle; 2]>, Failure> {
-        while let Some(row) = self.rows.next()? {
-            let at = row[0].open_time;
-            let begun = self.from.is_none_or(|from| at >= from.begin);
-            if begun && self.to.is_none_or(|to| at < to.end) {
-                self.count += 1;
-                return Ok(Some(row));
-            }
+    /// **Errors**: damage, fewer rows than a window needs, and those of `take`.
+    pub(super) fn read(
+        mut self,
+        mut take: impl FnMut(&[[Candle; 2]]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut count = 0;
+        while let rows @ [_, ..] = self.rows.next_rows()? {
+            let before = |time: Timestamp| rows.partition_point(|row| row[0].open_time < time);
+            let begin = self.from.map_or(0, |from| before(from.begin));
+            let end = self.to.map_or(rows.len(), |to| before(to.end));
+            // Where `--to` is before `--from` there is nothing between them.
+            let rows = rows.get(begin..end).unwrap_or_default();
+            count += rows.len();
+            take(rows)?;
         }
-        let Self { count, window, .. } = *self;
+        let window = self.window;
         if count >= window {
-            return Ok(None);
+            return Ok(());
         }
         Err(match (self.from, self.to) {
             (None, None) => too_short(count, window),

@@ -47,11 +47,12 @@ pub struct Wanted<'a> {
 /// **Errors**: as `backtest`; a grid without a cell that could be configured.
 pub fn sweep(config: &Config, wanted: &Wanted<'_>) -> Result<Answer, Failure> {
     // Each cell has a window of its own.
-    let mut part = Part::open(config, None, None, 0)?;
+    let part = Part::open(config, None, None, 0)?;
     let mut rows = Vec::new();
-    while let Some(row) = part.next()? {
-        rows.push(row);
-    }
+    part.read(|next| {
+        rows.extend_from_slice(next);
+        Ok(())
+    })?;
     let cells = cells(config, wanted, rows.len())?;
     let ends = sweep::ends(rows.len(), wanted.folds);
     let ground = ground(config, &rows, ends.clone());

@@ -19,64 +19,61 @@ use crate::trading::time::Interval;
 /// The rows that both legs have, oldest first; what a leg lacks is left out.
 pub struct Shared {
     legs: [Source; 2],
+    rows: Vec<[Candle; 2]>,
 }
 
-enum Source {
-    Demo(std::vec::IntoIter<Candle>),
-    Dump(Ahead),
-}
-
-/// A dump that is read by a thread of its own.
-struct Ahead {
-    parts: Receiver<Part>,
-    part: Part,
-    /// How many of the part's candles were taken.
-    taken: usize,
-}
-
-/// Candles that follow each other, and how the dump ends if it ends after them.
-#[derive(Default)]
-struct Part {
+/// A leg's candles, a part at a time.
+struct Source {
     candles: Vec<Candle>,
-    end: Option<Result<(), Failure>>,
+    /// How many of them were taken.
+    taken: usize,
+    /// What comes after them; `None` after the last part.
+    ahead: Option<Receiver<Part>>,
 }
 
-impl Ahead {
-    fn of(dump: Dump) -> Self {
-        let (sender, parts) = sync_channel(PARTS);
-        thread::spawn(move || read(dump, &sender));
-        Self { parts, part: Part::default(), taken: 0 }
+/// As [`Dump::next_candles`].
+type Part = Result<Option<Vec<Candle>>, Failure>;
+
+impl Source {
+    fn all(candles: Vec<Candle>) -> Self {
+        Self { candles, taken: 0, ahead: None }
     }
 
-    fn next(&mut self) -> Result<Option<Candle>, Failure> {
-        loop {
-            if let Some(candle) = self.part.candles.get(self.taken) {
-                self.taken += 1;
-                return Ok(Some(*candle));
+    /// A dump that is read by a thread of its own.
+    fn dump(dump: Dump) -> Self {
+        let (sender, ahead) = sync_channel(PARTS);
+        thread::spawn(move || read(dump, &sender));
+        Self { candles: Vec::new(), taken: 0, ahead: Some(ahead) }
+    }
+
+    /// Candles that were not taken yet; none after the last.
+    fn rest(&mut self) -> Result<&[Candle], Failure> {
+        while self.taken == self.candles.len()
+            && let Some(ahead) = &self.ahead
+        {
+            // A thread that died is no end.
+            match ahead.recv().expect("a dump ends with `None`, or with a failure")? {
+                Some(candles) => (self.candles, self.taken) = (candles, 0),
+                None => self.ahead = None,
             }
-            match &self.part.end {
-                Some(Ok(())) => return Ok(None),
-                Some(Err(failure)) => return Err(failure.clone()),
-                None => {}
-            }
-            self.part = self.parts.recv().expect("a part without an end is not the last one");
-            self.taken = 0;
         }
+        Ok(self.candles.get(self.taken..).unwrap_or_default())
+    }
+
+    /// Takes the rest, and all that comes after it.
+    fn take_all(&mut self) -> Result<(), Failure> {
+        while !self.rest()?.is_empty() {
+            self.taken = self.candles.len();
+        }
+        Ok(())
     }
 }
 
 /// Reads until the dump ends, or nobody is there any more who wants it.
 fn read(mut dump: Dump, to: &SyncSender<Part>) {
     loop {
-        let mut part = Part { candles: Vec::with_capacity(CANDLES), end: None };
-        while part.end.is_none() && part.candles.len() < CANDLES {
-            match dump.next() {
-                Ok(Some(candle)) => part.candles.push(candle),
-                Ok(None) => part.end = Some(Ok(())),
-                Err(failure) => part.end = Some(Err(failure)),
-            }
-        }
-        let is_last = part.end.is_some();
+        let part = dump.next_candles();
+        let is_last = !matches!(part, Ok(Some(_)));
         if to.send(part).is_err() || is_last {
             break;
         }
@@ -90,48 +87,46 @@ impl Shared {
     /// sample lacks.
     pub fn open(recording: &Recording, pair: &Pair, interval: Interval) -> Result<Self, Failure> {
         let legs = match recording {
-            Recording::Demo => {
-                demo_candles(pair, interval)?.map(|leg| Source::Demo(leg.into_iter()))
-            }
+            Recording::Demo => demo_candles(pair, interval)?.map(Source::all),
             Recording::Folder(folder) => {
                 let dump = |leg| {
                     let dump = Dump::open(folder, pair.symbol(leg), interval)?;
-                    Ok(Source::Dump(Ahead::of(dump)))
+                    Ok(Source::dump(dump))
                 };
                 [dump(Leg::Numerator)?, dump(Leg::Denominator)?]
             }
         };
-        Ok(Self { legs })
+        Ok(Self { legs, rows: Vec::new() })
     }
 
-    /// Numerator's and denominator's next candle of the same time. `None` after the last, when both
-    /// legs were read to their ends, whichever of them is longer.
+    /// The next rows: numerator's and denominator's candle of the same time. None after the last, when
+    /// both legs were read to their ends, whichever of them is longer.
     ///
     /// **Errors**: files that are damaged.
-    #[expect(clippy::should_implement_trait, reason = "the failure is outside, for `?`")]
-    pub fn next(&mut self) -> Result<Option<[Candle; 2]>, Failure> {
+    pub fn next_rows(&mut self) -> Result<&[[Candle; 2]], Failure> {
+        self.rows.clear();
         let [numerator, denominator] = &mut self.legs;
-        let mut row = (numerator.next()?, denominator.next()?);
-        while let (Some(one), Some(other)) = row {
-            match one.open_time.cmp(&other.open_time) {
-                Ordering::Less => row.0 = numerator.next()?,
-                Ordering::Equal => return Ok(Some([one, other])),
-                Ordering::Greater => row.1 = denominator.next()?,
+        while self.rows.is_empty() {
+            let (one, other) = (numerator.rest()?, denominator.rest()?);
+            let ([first, ..], [other_first, ..]) = (one, other) else {
+                // Damage in what the other leg lacks is damage.
+                numerator.take_all()?;
+                denominator.take_all()?;
+                break;
+            };
+            match first.open_time.cmp(&other_first.open_time) {
+                Ordering::Less => numerator.taken += 1,
+                Ordering::Greater => denominator.taken += 1,
+                Ordering::Equal => {
+                    let rows = one.iter().zip(other).map(|(one, other)| [*one, *other]);
+                    self.rows
+                        .extend(rows.take_while(|[one, other]| one.open_time == other.open_time));
+                    numerator.taken += self.rows.len();
+                    denominator.taken += self.rows.len();
+                }
             }
         }
-        // Damage in what the other leg lacks is damage.
-        while numerator.next()?.is_some() {}
-        while denominator.next()?.is_some() {}
-        Ok(None)
-    }
-}
-
-impl Source {
-    fn next(&mut self) -> Result<Option<Candle>, Failure> {
-        match self {
-            Self::Demo(candles) => Ok(candles.next()),
-            Self::Dump(dump) => dump.next(),
-        }
+        Ok(&self.rows)
     }
 }
 
@@ -153,6 +148,5 @@ fn demo_candles(pair: &Pair, interval: Interval) -> Result<[Vec<Candle>; 2], Fai
     Ok(demo::candles())
 }
 
-/// How far a thread reads ahead: in parts of so many candles, so many parts.
-const CANDLES: usize = 1024;
+/// How many parts a thread reads ahead.
 const PARTS: usize = 4;

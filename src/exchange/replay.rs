@@ -34,8 +34,8 @@ impl Replay {
     pub fn open(recording: &Recording, pair: &Pair, interval: Interval) -> Result<Self, Failure> {
         let mut shared = Shared::open(recording, pair, interval)?;
         let mut rows = Vec::new();
-        while let Some(row) = shared.next()? {
-            rows.push(row);
+        while let next @ [_, ..] = shared.next_rows()? {
+            rows.extend_from_slice(next);
         }
         Ok(Self { rows, interval })
     }

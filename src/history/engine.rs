@@ -48,11 +48,7 @@ pub struct Moment<'a> {
 #[derive(Debug)]
 pub struct Windows {
     window: usize,
-    /// Rows whose windows were not read yet.
-    rows: Vec<[Candle; 2]>,
-    /// For each of them, whether its window is full of sound rows without a gap.
-    is_full: Vec<bool>,
-    /// Their spreads, after those that the first one's window needs.
+    /// Of the newest rows: those that the next one's window needs.
     spreads: Vec<f64>,
     chain: Chain,
 }
@@ -90,51 +86,40 @@ impl Windows {
     /// Windows of so many candles.
     #[must_use]
     pub fn new(interval: Interval, window: usize) -> Self {
-        Self {
-            window,
-            rows: Vec::with_capacity(BLOCK),
-            is_full: Vec::with_capacity(BLOCK),
-            spreads: Vec::with_capacity(BLOCK + window),
-            chain: Chain::new(interval),
-        }
+        let spreads = Vec::with_capacity(BLOCK + window);
+        Self { window, spreads, chain: Chain::new(interval) }
     }
 
-    /// One more row. Whether it is time to [`Windows::read`].
-    pub fn push(&mut self, row: [Candle; 2]) -> bool {
-        self.is_full.push(self.chain.next(&row) >= self.window);
-        let [numerator, denominator] = &row;
-        self.spreads.push(strategy::spread(numerator.close, denominator.close));
-        self.rows.push(row);
-        self.rows.len() == BLOCK
-    }
-
-    /// Hands over every row since the last time, in order, with what its window says; `None` where
-    /// that can't be trusted or is not full yet.
+    /// Hands over the rows that come next, in order, each with what its window says; `None` where that
+    /// can't be trusted or is not full yet.
     ///
     /// **Errors**: those of `take`; rows after that are not handed over.
     pub fn read<E>(
         &mut self,
+        rows: &[[Candle; 2]],
         mut take: impl FnMut(&[Candle; 2], Option<Reading>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let readings = self.readings();
-        for ((row, reading), is_full) in self.rows.iter().zip(readings).zip(&self.is_full) {
-            take(row, reading.filter(|_| *is_full))?;
+        for rows in rows.chunks(BLOCK) {
+            let spread = |[one, other]: &[Candle; 2]| strategy::spread(one.close, other.close);
+            self.spreads.extend(rows.iter().map(spread));
+            for (row, reading) in rows.iter().zip(self.readings(rows.len())) {
+                let is_full = self.chain.next(row) >= self.window;
+                take(row, reading.filter(|_| is_full))?;
+            }
+            let kept = (self.window - 1).min(self.spreads.len());
+            self.spreads.drain(..self.spreads.len() - kept);
         }
-        let kept = (self.window - 1).min(self.spreads.len());
-        self.spreads.drain(..self.spreads.len() - kept);
-        self.rows.clear();
-        self.is_full.clear();
         Ok(())
     }
 
-    /// What the window of each of `rows` says, whether it can be trusted or not; `None` where there
-    /// is no full one.
-    fn readings(&self) -> Vec<Option<Reading>> {
+    /// What the window of each of the newest rows says, whether it can be trusted or not; `None` where
+    /// there is no full one.
+    fn readings(&self, rows: usize) -> Vec<Option<Reading>> {
         let window = self.window;
-        let mut readings = Vec::with_capacity(self.rows.len());
+        let mut readings = Vec::with_capacity(rows);
         // Before the first full window there are fewer spreads than rows and window need.
-        let missing = (self.rows.len() + window - 1).saturating_sub(self.spreads.len());
-        readings.resize(missing.min(self.rows.len()), None);
+        let missing = (rows + window - 1).saturating_sub(self.spreads.len());
+        readings.resize(missing.min(rows), None);
         let mut rest = &self.spreads[..];
         while rest.len() >= window + LANES - 1 {
             let eight: [Reading; LANES] = strategy::neighbours(&rest[..window + LANES - 1]);
@@ -239,31 +224,25 @@ impl<'a> Engine<'a> {
         Self { windows: Windows::new(fold.rules.interval, fold.rules.window), fold }
     }
 
-    /// One more row. `look` is shown every row, in order, not necessarily at once.
+    /// The rows that come next. `look` is shown each of them, in order.
     ///
     /// **Errors**: as [`Stopped`]; rows after that are not looked at.
     pub fn push(
         &mut self,
-        row: [Candle; 2],
+        rows: &[[Candle; 2]],
         look: &mut impl FnMut(Moment<'_>),
     ) -> Result<(), Stopped> {
-        if self.windows.push(row) { self.decide(look) } else { Ok(()) }
+        let Self { windows, fold } = self;
+        windows.read(rows, |row, reading| fold.next(row, reading, look))
     }
 
     /// There are no further rows. The book in the end.
-    ///
-    /// **Errors**: as [`Engine::push`].
-    pub fn finish(mut self, look: &mut impl FnMut(Moment<'_>)) -> Result<Book, Stopped> {
-        self.decide(look)?;
-        Ok(self.fold.finish())
-    }
-
-    fn decide(&mut self, look: &mut impl FnMut(Moment<'_>)) -> Result<(), Stopped> {
-        let Self { windows, fold } = self;
-        windows.read(|row, reading| fold.next(row, reading, look))
+    #[must_use]
+    pub fn finish(self) -> Book {
+        self.fold.finish()
     }
 }
 
-/// Rows that are decided on together.
+/// Rows whose windows are read together.
 const BLOCK: usize = 256;
 const LANES: usize = 8;

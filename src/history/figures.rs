@@ -34,13 +34,26 @@ pub struct Tally {
     pub(super) equity: Equity,
     pub(super) candles: usize,
     pub(super) held: usize,
-    pub(super) first: Option<[Candle; 2]>,
-    pub(super) last: Option<[Candle; 2]>,
+    pub(super) first: Option<Close>,
+    pub(super) last: Option<Close>,
     pub(super) entries: usize,
     pub(super) refused: usize,
     /// By the year in which they ended, and the leg.
     pub(super) sums: BTreeMap<i16, [Sums; 2]>,
     pub(super) returns: Vec<f64>,
+}
+
+/// What both legs closed at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Close {
+    at: Timestamp,
+    prices: [Decimal; 2],
+}
+
+impl Close {
+    pub(super) fn of(row: &[Candle; 2]) -> Self {
+        Self { at: row[0].open_time, prices: row.each_ref().map(|candle| candle.close) }
+    }
 }
 
 /// Sums over round trips.
@@ -283,10 +296,9 @@ impl Tally {
     pub fn add(&mut self, moment: &Moment<'_>) -> Option<Trip> {
         self.candles += 1;
         self.held += usize::from(!matches!(moment.book.position, Position::Flat { .. }));
-        if self.first.is_none() {
-            self.first = Some(*moment.row);
-        }
-        self.last = Some(*moment.row);
+        let close = Close::of(moment.row);
+        self.first.get_or_insert(close);
+        self.last = Some(close);
         let trip = match moment.step {
             None => None,
             Some(step) => {
@@ -326,10 +338,10 @@ impl Tally {
     ) -> Result<Figures, Overflow> {
         let first = self.first.expect("a history has a candle");
         let last = self.last.expect("a history has a candle");
-        let span = self.interval.candles_between(first[0].open_time, last[0].open_time) + 1;
+        let span = self.interval.candles_between(first.at, last.at) + 1;
         let final_equity = liquidated(cash, held, &last, terms)?;
         let held_to_the_end = |leg: Leg| {
-            let price = |row: &[Candle; 2]| nearest(row[leg.index()].close);
+            let price = |close: &Close| nearest(close.prices[leg.index()]);
             let kept = (1.0 - self.fee) * (1.0 - self.fee);
             price(&last) * (1.0 - self.slippage) / (price(&first) * (1.0 + self.slippage)) * kept
                 - 1.0
@@ -339,7 +351,7 @@ impl Tally {
         Ok(Figures {
             candles: self.candles,
             missing: usize::try_from(span).unwrap_or(0).saturating_sub(self.candles),
-            span: (first[0].open_time, last[0].open_time),
+            span: (first.at, last.at),
             opening: self.opening,
             final_equity,
             drawdown: self.equity.course.worst(),
@@ -414,17 +426,17 @@ impl Figures {
     }
 }
 
-/// What selling everything at this row's closes would leave.
+/// What selling everything at these closes would leave.
 ///
 /// **Rounding**: as a sale is rounded, against us.
 fn liquidated(
     cash: Amount,
     held: Option<(Leg, Quantity)>,
-    row: &[Candle; 2],
+    close: &Close,
     terms: &Terms,
 ) -> Result<Amount, Overflow> {
     let Some((leg, quantity)) = held else { return Ok(cash) };
-    let Some(price) = Price::new(row[leg.index()].close) else { return Ok(cash) };
+    let Some(price) = Price::new(close.prices[leg.index()]) else { return Ok(cash) };
     let worth = Amount::proceeds_down(quantity, price)?;
     let fee = worth.fee_up(terms.fee)?;
     cash.plus(worth.minus(fee).unwrap_or_default())

@@ -12,7 +12,7 @@ use rust_decimal::Decimal;
 
 use super::course::Course;
 use super::engine::Chain;
-use super::figures::{Figures, Month, Sums, Tally, worth};
+use super::figures::{Close, Figures, Month, Sums, Tally, worth};
 use crate::trading::candle::Candle;
 use crate::trading::machine::Rules;
 use crate::trading::market::Leg;
@@ -464,7 +464,7 @@ pub(super) fn backtest(
         .collect();
     tally.equity.days = Some(ends.days);
     tally.equity.course = course;
-    (tally.first, tally.last) = (rows.first().copied(), rows.last().copied());
+    (tally.first, tally.last) = (rows.first().map(Close::of), rows.last().map(Close::of));
     tally.candles = rows.len();
     for ((year, _), [numerator, denominator]) in columns.years.iter().zip(sums) {
         if numerator.round_trips + denominator.round_trips > 0 {

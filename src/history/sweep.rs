@@ -249,16 +249,11 @@ impl<'a> Ground<'a> {
     pub fn readings(&self, window: usize) -> Vec<Option<Reading>> {
         let mut windows = Windows::new(self.rules.interval, window);
         let mut readings = Vec::with_capacity(self.rows.len());
-        let mut take = |_: &[Candle; 2], reading| -> Result<(), std::convert::Infallible> {
+        let take = |_: &[Candle; 2], reading| -> Result<(), std::convert::Infallible> {
             readings.push(reading);
             Ok(())
         };
-        for row in self.rows {
-            if windows.push(*row) {
-                let Ok(()) = windows.read(&mut take);
-            }
-        }
-        let Ok(()) = windows.read(&mut take);
+        let Ok(()) = windows.read(self.rows, take);
         readings
     }
 }

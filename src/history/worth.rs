@@ -24,9 +24,6 @@ pub fn worth(
         tally.add(&moment);
         look(&moment);
     };
-    for row in rows {
-        engine.push(*row, &mut add)?;
-    }
-    let book = engine.finish(&mut add)?;
-    Ok(tally.figures(&book, terms)?)
+    engine.push(rows, &mut add)?;
+    Ok(tally.figures(&engine.finish(), terms)?)
 }

@@ -56,7 +56,7 @@ impl Candle {
 }
 
 fn is_above_zero(price: &Decimal) -> bool {
-    price.mantissa() > 0
+    price.is_sign_positive() && !price.is_zero()
 }
 
 /// Why candles are not traded on.

@@ -29,12 +29,12 @@ pub(crate) use rows::damaged;
 
 /// All candles of `symbol` in the folder, oldest first, each once.
 ///
-/// **Errors**: as [`Dump::open`] and [`Dump::next`].
+/// **Errors**: as [`Dump::open`] and [`Dump::next_candles`].
 pub fn read(folder: &Path, symbol: &Symbol, interval: Interval) -> Result<Vec<Candle>, Failure> {
     let mut dump = Dump::open(folder, symbol, interval)?;
     let mut candles = Vec::new();
-    while let Some(candle) = dump.next()? {
-        candles.push(candle);
+    while let Some(mut next) = dump.next_candles()? {
+        candles.append(&mut next);
     }
     Ok(candles)
 }
@@ -42,7 +42,7 @@ pub fn read(folder: &Path, symbol: &Symbol, interval: Interval) -> Result<Vec<Ca
 /// Reads a file to its end that is, or is to be, called `path`. What `look` says against a candle is said
 /// of its line.
 ///
-/// **Errors**: as [`Dump::next`], and `look`'s.
+/// **Errors**: as [`Dump::next_candles`], and `look`'s.
 pub(crate) fn check(
     file: File,
     path: &Path,
@@ -59,17 +59,26 @@ pub(crate) fn check(
     }
 }
 
-/// The candles of a symbol, one after the other.
+/// The candles of a symbol, one part after the other.
 pub struct Dump {
     /// In the order of their names.
     paths: Vec<PathBuf>,
-    chunk: usize,
+    sizes: Sizes,
     /// What has not begun yet, the next one last.
     waiting: Vec<Waiting>,
     /// What is being read, in the order of names: one file, or those that overlap.
     begun: Vec<Begun>,
     last: Option<Timestamp>,
     failure: Option<Failure>,
+}
+
+/// How much is read at a time.
+#[derive(Clone, Copy)]
+struct Sizes {
+    /// Bytes of a file.
+    chunk: usize,
+    /// Candles that are handed out together.
+    part: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -89,43 +98,61 @@ impl Dump {
     ///
     /// **Errors**: no such folder or file, and one whose beginning can't be read.
     pub fn open(folder: &Path, symbol: &Symbol, interval: Interval) -> Result<Self, Failure> {
-        Self::in_chunks(folder, symbol, interval, CHUNK)
+        Self::in_parts(folder, symbol, interval, Sizes { chunk: CHUNK, part: PART })
     }
 
-    /// The next candle: each once, oldest first. `None` after the last.
+    /// The next candles: each once, oldest first. `None` after the last.
     ///
     /// **Errors**: the first row met that can't be read, is out of order, or contradicts another, and
-    /// at the end of an archive, that it is damaged; the same again if asked again.
-    #[expect(clippy::should_implement_trait, reason = "the failure is outside, for `?`")]
-    pub fn next(&mut self) -> Result<Option<Candle>, Failure> {
-        if let Some(failure) = &self.failure {
-            return Err(failure.clone());
+    /// at the end of an archive, that it is damaged; the same again if asked again. Candles before it
+    /// are handed out first.
+    pub fn next_candles(&mut self) -> Result<Option<Vec<Candle>>, Failure> {
+        let mut candles = Vec::with_capacity(self.sizes.part);
+        if self.failure.is_none() {
+            self.failure = self.fill(&mut candles).err();
         }
-        match self.earliest() {
-            Ok(at) => Ok(at.map(|at| *self.begun[at].rows.candle())),
-            Err(failure) => {
-                self.failure = Some(failure.clone());
-                Err(failure)
-            }
+        match &self.failure {
+            Some(failure) if candles.is_empty() => Err(failure.clone()),
+            _ => Ok(Some(candles).filter(|candles| !candles.is_empty())),
         }
     }
 
-    fn in_chunks(
+    fn in_parts(
         folder: &Path,
         symbol: &Symbol,
         interval: Interval,
-        chunk: usize,
+        sizes: Sizes,
     ) -> Result<Self, Failure> {
         let paths = files(folder, symbol, interval)?;
         let mut waiting = Vec::new();
         for (file, path) in paths.iter().enumerate() {
             // A file without a candle is read to its end by that, and done with.
-            if let Some(rows) = Rows::begin(path, chunk.min(BEGINNING))? {
+            if let Some(rows) = Rows::begin(path, sizes.chunk.min(BEGINNING))? {
                 waiting.push(Waiting { first: rows.open_time(), file });
             }
         }
         waiting.sort_by_key(|waiting| Reverse((waiting.first, waiting.file)));
-        Ok(Self { paths, chunk, waiting, begun: Vec::new(), last: None, failure: None })
+        Ok(Self { paths, sizes, waiting, begun: Vec::new(), last: None, failure: None })
+    }
+
+    fn fill(&mut self, candles: &mut Vec<Candle>) -> Result<(), Failure> {
+        let part = self.sizes.part;
+        while candles.len() < part {
+            let Some(at) = self.earliest()? else { break };
+            candles.push(*self.begun[at].rows.candle());
+            // As long as one file is read alone its rows need not be compared with any other's.
+            if let [Begun { rows, .. }] = &mut self.begun[..] {
+                let next = self.waiting.last().map(|waiting| waiting.first);
+                while candles.len() < part
+                    && rows.advance()?
+                    && next.is_none_or(|next| rows.open_time() < next)
+                {
+                    candles.push(*rows.candle());
+                    self.last = Some(rows.open_time());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Which of the files that are being read has the next candle: the first one, if several have.
@@ -168,7 +195,8 @@ impl Dump {
             }
             self.waiting.pop();
             let path = &self.paths[file];
-            let rows = Rows::begin(path, self.chunk)?.filter(|rows| rows.open_time() == first);
+            let rows =
+                Rows::begin(path, self.sizes.chunk)?.filter(|rows| rows.open_time() == first);
             let rows = rows.ok_or_else(|| {
                 damaged(&format!("`{}` was changed while it was read", path.display()))
             })?;
@@ -210,6 +238,9 @@ fn files(folder: &Path, symbol: &Symbol, interval: Interval) -> Result<Vec<PathB
 /// Small enough for the processor's own memory, large enough that asking for it costs nothing.
 const CHUNK: usize = 256 * 1024;
 
+/// Candles that are handed out together: few enough to stay near until they are used.
+const PART: usize = 1024;
+
 /// What is read of a file to know when it begins.
 const BEGINNING: usize = 4096;
 
@@ -234,13 +265,16 @@ mod tests {
         ]);
         let times = [1, 2, 3, 4];
         for chunk in 1..500 {
-            assert_eq!(minutes(&mut open(&folder, chunk)), Ok(times.to_vec()), "{chunk}");
+            for part in [1, 2, 3, 9] {
+                let read = minutes(&mut open(&folder, chunk, part));
+                assert_eq!(read, Ok(times.to_vec()), "{chunk} and {part}");
+            }
         }
         let damaged = row(6).replace('7', "x");
         let text = [&*row(3), &row(4), "\r", "", &row(5), &damaged, &row(7)].join("\n");
         write(&folder, "5", &text);
         for chunk in 1..500 {
-            let told = minutes(&mut open(&folder, chunk)).expect_err("no price");
+            let told = minutes(&mut open(&folder, chunk, 3)).expect_err("no price");
             assert!(told.ends_with("-5.csv`, line 6: the open price is `x.50000000`"), "{told}");
         }
     }
@@ -255,14 +289,16 @@ mod tests {
         let texts: Vec<(&str, &str)> =
             texts.iter().map(|(name, text)| (&**name, &**text)).collect();
         let folder = folder(&texts);
-        let mut dump = open(&folder, CHUNK);
-        let mut candles = 0;
-        while let Some(_candle) = dump.next().expect("good files") {
-            candles += 1;
-            assert_eq!(dump.begun.len(), 1);
+        for part in [1, 3, PART] {
+            let mut dump = open(&folder, CHUNK, part);
+            let mut candles = 0;
+            while let Some(next) = dump.next_candles().expect("good files") {
+                candles += next.len();
+                assert!(dump.begun.len() <= 1);
+            }
+            assert_eq!(candles, 100);
+            assert!(dump.next_candles().is_ok_and(|end| end.is_none()));
         }
-        assert_eq!(candles, 100);
-        assert!(dump.next().is_ok_and(|end| end.is_none()));
     }
 
     #[test]
@@ -271,10 +307,9 @@ mod tests {
             ("1", &format!("{}\n{}\n", row(1), row(2).replace("7.50000000", "7.5"))),
             ("2", &format!("{}\n{}\n", row(2), row(3))),
         ]);
-        let mut dump = open(&folder, CHUNK);
-        let shown: Vec<String> = std::iter::from_fn(|| dump.next().expect("good files"))
-            .map(|candle| candle.close.to_string())
-            .collect();
+        let mut dump = open(&folder, CHUNK, PART);
+        let candles = dump.next_candles().expect("good files").expect("three");
+        let shown: Vec<String> = candles.iter().map(|candle| candle.close.to_string()).collect();
         assert_eq!(shown, ["7.50000000", "7.5", "7.50000000"]);
     }
 
@@ -285,12 +320,11 @@ mod tests {
             ("2", &format!("{}\n", row(2))),
             ("3", &format!("{}\n{}\n", row(2), row(3).replace('7', "8"))),
         ]);
-        let mut dump = open(&folder, CHUNK);
+        let mut dump = open(&folder, CHUNK, PART);
+        let before = dump.next_candles().expect("good rows").expect("those before it");
+        assert_eq!(before.len(), 2);
         for _ in 0..2 {
-            assert!(dump.next().expect("good rows").is_some());
-        }
-        for _ in 0..2 {
-            let told = dump.next().expect_err("two prices").message;
+            let told = dump.next_candles().expect_err("two prices").message;
             assert!(told.contains("-3.csv`, line 2: the candle 1970-01-01T00:03:00Z is another"));
             assert!(told.ends_with("-1.csv`, line 2"), "{told}");
         }
@@ -301,7 +335,7 @@ mod tests {
         let folder = folder(&[("1", &row(1)), ("2", &row(3))]);
         for text in [String::new(), row(2), row(0)] {
             write(&folder, "2", &row(3));
-            let mut dump = open(&folder, CHUNK);
+            let mut dump = open(&folder, CHUNK, PART);
             write(&folder, "2", &text);
             let told = minutes(&mut dump).expect_err("another file");
             assert!(told.ends_with("-2.csv` was changed while it was read"), "{told}");
@@ -321,18 +355,19 @@ mod tests {
         fs::write(path, text).expect("a disk with room");
     }
 
-    fn open(folder: &TempDir, chunk: usize) -> Dump {
+    fn open(folder: &TempDir, chunk: usize, part: usize) -> Dump {
         let asset = |code| Asset::new(code).expect("an asset");
         let symbol = Symbol { base: asset("BTC"), quote: asset("USDT") };
         let minute = Interval::named("1m").expect("an interval");
-        Dump::in_chunks(folder.path(), &symbol, minute, chunk).expect("good beginnings")
+        let sizes = Sizes { chunk, part };
+        Dump::in_parts(folder.path(), &symbol, minute, sizes).expect("good beginnings")
     }
 
     /// The open times of all candles.
     fn minutes(dump: &mut Dump) -> Result<Vec<i64>, String> {
         let mut minutes = Vec::new();
-        while let Some(candle) = dump.next().map_err(|failure| failure.message)? {
-            minutes.push(candle.open_time.as_millis() / 60_000);
+        while let Some(next) = dump.next_candles().map_err(|failure| failure.message)? {
+            minutes.extend(next.iter().map(|candle| candle.open_time.as_millis() / 60_000));
         }
         Ok(minutes)
     }

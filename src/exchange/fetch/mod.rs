@@ -86,8 +86,10 @@ impl<'a> Fetch<'a> {
     pub fn coverage(&self, from: Timestamp, end: Timestamp) -> Result<Coverage, Failure> {
         let mut coverage = Coverage::new(self.interval, from, end);
         let mut dump = Dump::open(self.shelf.folder(), self.symbol, self.interval)?;
-        while let Some(candle) = dump.next()? {
-            coverage.add(candle.open_time);
+        while let Some(next) = dump.next_candles()? {
+            for candle in next {
+                coverage.add(candle.open_time);
+            }
         }
         Ok(coverage.finish())
     }
