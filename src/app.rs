@@ -103,7 +103,7 @@ fn dispatch(cli: &Cli, environment: BTreeMap<OsString, OsString>) -> Result<Said
         config.check_key()?;
     }
     if !looks {
-        logging::add_file(&config.logs_dir);
+        logging::add_file(&config.logs_dir, |folder| System.make_folder(folder));
     }
     // Warnings are among what is found by a check.
     let is_check = matches!(cli.command, Some(Command::Check));

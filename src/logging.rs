@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -59,13 +59,14 @@ pub fn start(verbosity: Verbosity, surroundings: &Surroundings) {
 }
 
 /// Adds `bot.log` in `folder`, rotated when it has grown. Where that fails the run goes on
-/// without it and says so once.
-pub fn add_file(folder: &Path) {
-    match open(folder) {
+/// without it and says so once. `make` makes the folder, and what lacks above it: the state directory
+/// may be one of them, which has to be on the disk before anything in it is.
+pub fn add_file(folder: &Path, make: impl FnOnce(&Path) -> anyhow::Result<()>) {
+    match make(folder).and_then(|()| Ok(open(folder)?)) {
         Ok(file) => {
             let _ = FILE.set(file);
         }
-        Err(error) => log::warn!("no log file in `{}`: {error}", folder.display()),
+        Err(error) => log::warn!("no log file in `{}`: {error:#}", folder.display()),
     }
 }
 
@@ -143,7 +144,6 @@ fn is_journal(surroundings: &Surroundings) -> bool {
 }
 
 fn open(folder: &Path) -> std::io::Result<File> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let path = folder.join("bot.log");
     let file = append_to(&path)?;
     if file.metadata()?.len() < ROTATE_AT {
