@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::desk::{Desk, write_private};
+use crate::support::run::Run;
 use crate::support::table::spreads;
+use crate::support::trace::tracing_works;
 
 #[test]
 fn a_state_that_is_cut_anywhere() {
@@ -225,6 +227,85 @@ fn a_link_inside_the_state_directory_is_not_followed() {
     let before = fs::read(elsewhere.join("state.json")).expect("a state");
     let _ = desk.run().unchecked().expect_one_of(&[65, 74, 78]);
     assert_eq!(before, fs::read(elsewhere.join("state.json")).expect("still there"));
+}
+
+#[test]
+fn a_line_that_only_the_state_has_is_audited_too() {
+    let desk = Desk::for_two_more(spreads("20 20 20 20"));
+    let _ = desk.run().expect_exit(0);
+    let audited = || desk.command(&["audit", "--json"]).expect_exit(0).json()["records"].clone();
+    let path = desk.paper().join("journal.jsonl");
+    // Killed before the very first line.
+    write_private(&path, "");
+    assert_eq!(audited(), 1);
+    for spread in ["20", "20"] {
+        desk.server.close_candle(spreads(spread)[0]);
+        let _ = desk.run().expect_exit(0);
+    }
+    let journal = desk.paper().text("journal.jsonl");
+    let ends: Vec<usize> = journal.match_indices('\n').map(|(at, _)| at + 1).collect();
+    assert_eq!((ends.len(), audited()), (3, json!(3)));
+    write_private(&path, &journal[..ends[1]]);
+    assert_eq!(audited(), 3, "the third one is in the state");
+    // But no more than one.
+    for (end, why) in [(ends[0], "is not the state's journal"), (0, "lacks its lines")] {
+        write_private(&path, &journal[..end]);
+        desk.command(&["audit"]).expect_exit(65).expect_said(&["journal.jsonl", why]);
+    }
+}
+
+#[test]
+fn a_commit_is_on_the_disk_before_anything_rests_on_it() {
+    if !tracing_works() {
+        return;
+    }
+    let desk = Desk::new(spreads("20 20 20 20"));
+    // The log makes the first folder, the lock the second, each known to the one above it.
+    let folders = ["sync state", "sync .", "sync state"];
+    let state =
+        ["sync state/paper/state.json.new", "rename state/paper/state.json", "sync state/paper"];
+    // The journal's own name comes after that: until then the state has its line.
+    assert_eq!(synced(&desk), [&folders[..], &state, &["sync state/paper"]].concat());
+    desk.server.close_candle(spreads("20")[0]);
+    // The line that the state is about to forget is on the disk before it does.
+    assert_eq!(synced(&desk), [&["sync state/paper/journal.jsonl"][..], &state].concat());
+}
+
+#[test]
+fn a_lock_that_can_t_be_had_is_not_somebody_else_s() {
+    if !tracing_works() {
+        return;
+    }
+    let desk = Desk::new(spreads("20 20 20 20"));
+    let log = desk.cwd().join("strace.log");
+    let run = traced(&desk, &log, "flock -e inject=flock:error=ENOLCK");
+    run.expect_exit(74).expect_said(&["failed to lock", "paper/lock"]);
+}
+
+/// What a run syncs and renames, in order; without what is not money.
+fn synced(desk: &Desk) -> Vec<String> {
+    let log = desk.cwd().join("strace.log");
+    let calls = "?fsync,?fdatasync,?rename,?renameat,?renameat2";
+    let _ = traced(desk, &log, calls).expect_exit(0);
+    let log = fs::read_to_string(log).expect("strace wrote it");
+    let state = desk.state();
+    let home = state.parent().and_then(std::path::Path::to_str).expect("a path of a test");
+    let named = |line: &str| {
+        let (_, call) = line.split_once(' ')?;
+        let (name, rest) = call.trim().split_once('(')?;
+        let name = if name.starts_with("rename") { "rename" } else { "sync" };
+        // A descriptor's path stands between `<` and `>`, the name that is replaced comes last.
+        let mut paths = rest.split(['<', '>', '"']).filter(|path| path.starts_with(home));
+        let path = paths.next_back()?.strip_prefix(home)?.trim_start_matches('/');
+        let path = if path.is_empty() { "." } else { path };
+        (!path.ends_with("outside.json")).then(|| format!("{name} {path}"))
+    };
+    log.lines().filter_map(named).collect()
+}
+
+fn traced(desk: &Desk, log: &std::path::Path, calls: &str) -> Run {
+    let strace = format!("strace -f -y -qq -o '{}' -e trace={calls}", log.display());
+    desk.run().unchecked().shell(&format!("exec {strace} \"$0\" \"$@\""))
 }
 
 /// A book that holds ETH.

@@ -34,10 +34,26 @@ fn each_year_has_its_file_and_all_are_one_chain() {
     let recent = store::recent_records(&System, &journal.folder, &state).expect("it is read");
     assert_eq!(days(&recent)[..2], ["2030-01-01", "2030-01-01"], "the state's own, and the line");
     assert!(days(&recent).contains(&"2029-01-01".to_owned()), "those before are told as well");
-    let since = "2027-01-01T00:00:00Z".parse().expect("a moment");
-    let since =
-        store::records_since(&System, &journal.folder, &state, since).expect("they are read");
-    assert_eq!(days(&since), ["2030-01-01", "2029-01-01", "2027-06-01", "2027-01-01"]);
+    // The very moment of a record, and one after all that the file has.
+    let since = |moment: &str| {
+        let moment = moment.parse().expect("a moment");
+        let since = store::records_since(&System, &journal.folder, &state, moment);
+        days(&since.expect("they are read"))
+    };
+    let all = ["2030-01-01", "2029-01-01", "2027-06-01", "2027-01-01"];
+    assert_eq!(since("2027-01-01T00:00:05Z"), all);
+    // What a crash kept from the file is in the state, if it is not older.
+    journal.put("journal", b"");
+    assert_eq!(since("2027-01-01T00:00:05Z"), all);
+    assert_eq!(since("2030-01-01T00:00:05Z"), all[..1]);
+    assert_eq!(since("2030-01-01T00:00:06Z"), all[..0]);
+}
+
+#[test]
+fn where_there_is_no_folder_yet_there_is_no_book() {
+    let journal = Journal::new();
+    let nothing = journal.folder.join("nothing");
+    assert!(store::peek(&System, &nothing).is_ok_and(|state| state.is_none()));
 }
 
 #[test]
