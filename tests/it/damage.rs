@@ -389,7 +389,8 @@ fn a_message_is_forgotten_once_it_was_delivered_and_not_before() {
     assert!(outbox.waiting.is_empty() && outbox.next == 13);
 }
 
-/// A disk on which somebody commits between the reading of a state and of its journal.
+/// A disk on which somebody commits between the reading of a state and of its journal, or asks for a
+/// halt while we do.
 #[derive(Debug)]
 struct Racing {
     folder: PathBuf,
@@ -405,6 +406,9 @@ impl Disk for Racing {
             let mut store = open(&self.folder).expect("nobody else holds the lock");
             store.load().expect("a good state");
             store.commit(identity(), flat(), outbox(), &json!({})).expect("it is saved");
+        }
+        if path.ends_with("halt") && matches!(how, How::New) {
+            store::ask_to_halt(&System, &self.folder, "somebody else").expect("it is asked for");
         }
         System.open(path, how)
     }
@@ -647,6 +651,47 @@ fn whatever_stands_in_the_place_of_a_request_to_halt_halts() {
             assert!(!matches!(store::read_halt(&System, &world.folder), Ok(None)), "{place:?}");
         }
     }
+}
+
+#[test]
+fn a_request_to_halt_stands_until_it_is_forgotten_and_the_first_reason_stays() {
+    let world = World::new();
+    let asked = || store::read_halt(&System, &world.folder).expect("it is read");
+    assert_eq!(asked(), None);
+    for reason in ["on holiday", "again"] {
+        store::ask_to_halt(&System, &world.folder, reason).expect("it is asked for");
+        assert_eq!(asked().as_deref(), Some("on holiday"));
+    }
+    let store = world.open();
+    assert_eq!(store.asked_to_halt().expect("it is read"), asked());
+    for _ in 0..2 {
+        store.forget_halt().expect("it is gone");
+        assert_eq!(asked(), None);
+    }
+    store.ask_to_halt("a run's own").expect("it is asked for");
+    assert_eq!(asked().as_deref(), Some("a run's own"));
+    store.forget_halt().expect("it is gone");
+    let racing = Racing { folder: world.folder.clone(), commits: AtomicUsize::new(0) };
+    store::ask_to_halt(&racing, &world.folder, "us").expect("it is asked for");
+    assert_eq!(asked().as_deref(), Some("somebody else"));
+}
+
+#[test]
+fn a_request_to_halt_that_can_t_be_made_or_taken_away_is_told() {
+    let world = World::new();
+    symlink(world.home.path().join("nowhere"), world.path("halt")).expect("a link");
+    let asked = store::ask_to_halt(&System, &world.folder, "on holiday");
+    assert_eq!(kind(asked), Kind::Storage);
+    fs::remove_file(world.path("halt")).expect("the link");
+    fs::create_dir(world.path("halt")).expect("a folder in its place");
+    assert_eq!(kind(world.open().forget_halt()), Kind::Storage);
+}
+
+#[test]
+fn what_is_left_and_can_t_be_cleared_away_is_told() {
+    let world = World::new();
+    fs::create_dir(world.path("state.json.new")).expect("a folder in its place");
+    assert_eq!(kind(open(&world.folder).map(|_| ())), Kind::Storage);
 }
 
 #[test]
