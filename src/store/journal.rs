@@ -118,7 +118,7 @@ pub(crate) fn tail(disk: &dyn Disk, folder: &Path, newest: Option<&Line>) -> any
         };
     };
     let start = last.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    // The usual case: the state's own line, whose hash was looked at with the state.
+    // The usual case: the state's own line, whose hash was looked at with the state. No other line has it.
     if torn.is_empty() && &lines[start..] == text.as_bytes() {
         return Ok(Tail { whole, is_complete: true, year: newest.year() });
     }
@@ -129,9 +129,7 @@ pub(crate) fn tail(disk: &dyn Disk, folder: &Path, newest: Option<&Line>) -> any
     if !last.is_sound() || last.to_text().as_bytes() != text {
         return Err(distrusted(format!("has a line {} that does not fit its hash", last.seq)));
     }
-    if torn.is_empty() && last.seq == newest.seq && last.hash == newest.hash {
-        Ok(Tail { whole, is_complete: true, year: newest.year() })
-    } else if last.hash == newest.prev && last.seq.checked_add(1) == Some(newest.seq) {
+    if last.hash == newest.prev && last.seq.checked_add(1) == Some(newest.seq) {
         // Where half of the newest line is here it belongs here.
         Ok(Tail { year: last.year().filter(|_| torn.is_empty()), ..missing })
     } else {
