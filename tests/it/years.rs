@@ -100,14 +100,16 @@ fn the_first_line_of_a_year_is_made_good_wherever_it_broke_off() {
 
 #[test]
 fn a_year_without_the_years_before_it_is_refused() {
-    for (what, change) in [
-        ("lost", (|journal, _| journal.remove("journal-2026")) as Change),
-        ("cut", |journal, old| journal.put("journal-2026", &old[..old.len() - 1])),
-        ("without its last line", |journal, old| {
+    let breaks = "it does not continue the line before";
+    let lost = "begins with line 3: the journal of the years before is missing";
+    for (what, words, change) in [
+        ("lost", lost, (|journal, _| journal.remove("journal-2026")) as Change),
+        ("cut", breaks, |journal, old| journal.put("journal-2026", &old[..old.len() - 1])),
+        ("without its last line", breaks, |journal, old| {
             let end = old[..old.len() - 1].iter().rposition(|byte| *byte == b'\n');
             journal.put("journal-2026", &old[..=end.expect("two lines")]);
         }),
-        ("another's", |journal, _| {
+        ("another's", breaks, |journal, _| {
             let other = Journal::new();
             other.commit("2026-05-05");
             journal.put("journal-2026", &other.bytes("journal"));
@@ -119,7 +121,7 @@ fn a_year_without_the_years_before_it_is_refused() {
         }
         change(&journal, &journal.bytes("journal-2026"));
         let why = journal.walked().expect_err(what);
-        assert!(why.contains("journal"), "{what}: {why}");
+        assert!(why.contains("journal") && why.contains(words), "{what}: {why}");
         // A run needs it no more, but where its own file has no line to go on from.
         let mut store = journal.open();
         store.load().expect(what);
@@ -144,6 +146,31 @@ fn a_flipped_bit_in_the_last_line_put_away_is_seen_where_it_is_gone_on_from() {
     }
     journal.put("journal-2026", &old);
     store.load().expect("it is as it was");
+}
+
+#[test]
+fn a_line_of_another_journal_does_not_fit_in_its_place() {
+    let journals = [["2026-01-01", "2026-01-02", "2026-01-03"], ["2026-02-01"; 3]].map(|days| {
+        let journal = Journal::new();
+        for day in days {
+            journal.commit(day);
+        }
+        journal
+    });
+    let [own, other] = journals.each_ref().map(|journal| journal.bytes("journal"));
+    let [own, other] = [&own, &other]
+        .map(|bytes| bytes.split_inclusive(|byte| *byte == b'\n').collect::<Vec<_>>());
+    for place in 0..3 {
+        let mut mixed = own.clone();
+        mixed[place] = other[place];
+        journals[0].put("journal", &mixed.concat());
+        let why = journals[0].walked().expect_err("two journals are no chain");
+        // The first line has none before it, so that the second shows it.
+        let line = if place == 0 { 2 } else { place + 1 };
+        let told = format!("line {line}: it does not continue the line before");
+        let is_last = place == 2 && why.contains("is not the state's journal");
+        assert!(why.contains(&told) || is_last, "{place}: {why}");
+    }
 }
 
 #[test]
