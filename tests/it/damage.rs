@@ -107,7 +107,17 @@ fn a_state_with_a_byte_too_many_is_refused() {
     }
     let crlf = world.text().replace('\n', "\r\n");
     world.expect_state_refused(&mut store, crlf.as_bytes(), "other line ends");
-    world.expect_state_refused(&mut store, &minified(&world.text()), "the same on one line");
+    let otherwise = minified(&world.text());
+    let failure = world.expect_state_refused(&mut store, &otherwise, "the same on one line");
+    assert!(failure.message.contains("is not written the way this program writes"), "{failure}");
+    let text = world.text();
+    let place = text.find("\"checksum\": \"").expect("a checksum") + 13;
+    let digit = if &text[place..=place] == "0" { "1" } else { "0" };
+    let other = [&text[..place], digit, &text[place + 1..]].concat();
+    let failure = world.expect_state_refused(&mut store, other.as_bytes(), "another checksum");
+    assert!(failure.message.contains("does not fit its checksum"), "{failure}");
+    // It is damaged, and no later program's.
+    assert!(failure.hint.contains("backup"), "{failure}");
     world.expect_good(&mut store);
 }
 

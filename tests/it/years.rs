@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ouroboros::failure::{Failure, Kind};
-use ouroboros::store::disk::System;
+use ouroboros::store::disk::{Disk as _, System};
 use ouroboros::store::{self, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -54,6 +54,9 @@ fn where_there_is_no_folder_yet_there_is_no_book() {
     let journal = Journal::new();
     let nothing = journal.folder.join("nothing");
     assert!(store::peek(&System, &nothing).is_ok_and(|state| state.is_none()));
+    // But a folder that can't be looked into may have years.
+    journal.commit("2026-01-01");
+    assert!(System.names(&journal.path("journal")).is_err());
 }
 
 #[test]
